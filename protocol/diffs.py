@@ -1,0 +1,185 @@
+"""Edits, and the objects they make (docs/protocol.md, sections 1, 3 and 4)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+import orjson
+
+from protocol.errors import InvalidDiff
+
+MAX_INTEGER: Final = 2**53 - 1
+"""The greatest integer that JavaScript holds exactly; every integer of the protocol keeps to it."""
+MAX_DIFF_ID: Final = 64
+MAX_DEVICE: Final = 64
+MAX_MODEL: Final = 128
+MAX_OBJECT_ID: Final = 128
+MAX_DEPTH: Final = 64
+"""How deep `json_data` may be nested, itself counted as the first level."""
+MAX_OBJECT_BYTES: Final = 256 * 1024
+
+Integer: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+DeviceName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DEVICE)]
+DiffId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DIFF_ID)]
+ModelName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL)]
+ObjectId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_OBJECT_ID)]
+DiffType: TypeAlias = Literal["create", "update", "delete"]
+Fields: TypeAlias = Mapping[str, Any]
+
+
+Key: TypeAlias = tuple[str, str]
+"""Which object of a user: its model and its id."""
+
+
+class Diff(msgspec.Struct, frozen=True):
+    """One edit as its device made it: `logical_clock` is the base, the clock it had applied."""
+
+    id: DiffId
+    logical_clock: Integer
+    utc_timestamp: Integer
+    type: DiffType
+    model: ModelName
+    json_data: dict[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """The object that is edited."""
+        return self.model, self.json_data["id"]
+
+
+class StoredDiff(msgspec.Struct, frozen=True):
+    """One edit as the hub stored it and hands it out; the push's clock is its clock."""
+
+    id: str
+    utc_timestamp: int
+    type: DiffType
+    model: str
+    json_data: dict[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """The object that is edited."""
+        return self.model, self.json_data["id"]
+
+
+class Stamp(NamedTuple):
+    """When a field was last set: at which clock, with which timestamp (ms), by which device."""
+
+    clock: int
+    timestamp: int
+    device: str
+
+
+class Object(msgspec.Struct, frozen=True):
+    """An object that is there, with a stamp for each field but `id`.
+
+    `size` is never less than the bytes of its fields as compact JSON.
+    """
+
+    created: int
+    clock: int
+    fields: Fields
+    stamps: Mapping[str, Stamp]
+    size: int
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """An object that was deleted: at which clock, with which timestamp (ms), by which device."""
+
+    clock: int
+    timestamp: int
+    device: str
+
+
+Held: TypeAlias = Object | Tombstone
+"""What the hub holds of an object that it knows."""
+
+
+def read_diff(value: object, max_depth: int = MAX_DEPTH) -> Diff:
+    """Read any JSON value as a diff (section 3).
+
+    Raises:
+        InvalidDiff: says which part of it is not well formed.
+
+    """
+    try:
+        diff = msgspec.convert(value, Diff)
+    except msgspec.ValidationError as error:
+        raise InvalidDiff(str(error)) from None
+    _check_object_id(diff.json_data.get("id"))
+    check_values(diff.json_data, max_depth)
+    return diff
+
+
+def check_values(value: object, depth: int = MAX_DEPTH) -> None:
+    """Check that a value is I-JSON (RFC 7493), nested at most `depth` levels.
+
+    Raises:
+        InvalidDiff: says what in it another language could not hold.
+
+    """
+    check = _CHECKS.get(type(value))
+    if check is None:
+        raise InvalidDiff(f"{type(value).__name__} is not a JSON type")
+    check(value, depth)
+
+
+def _check_object_id(value: object) -> None:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_OBJECT_ID:
+        raise InvalidDiff(f"json_data needs an id, a text of 1 to {MAX_OBJECT_ID} characters")
+
+
+def _check_object(value: dict[object, object], depth: int) -> None:
+    for name in value:
+        if type(name) is not str:
+            raise InvalidDiff(f"a field is named by text, not by {type(name).__name__}")
+        _check_text(name, depth)
+    _check_array(value.values(), depth)
+
+
+def _check_array(values: Iterable[object], depth: int) -> None:
+    if depth <= 0:
+        raise InvalidDiff("json_data is nested too deep")
+    for value in values:
+        check_values(value, depth - 1)
+
+
+def _check_text(text: str, _depth: int) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidDiff("text with half of a surrogate pair is not Unicode") from None
+
+
+def _check_integer(number: int, _depth: int) -> None:
+    if not -MAX_INTEGER <= number <= MAX_INTEGER:
+        raise InvalidDiff("an integer is beyond 2^53 - 1; say it as text or as a float")
+
+
+def _check_double(number: float, _depth: int) -> None:
+    if not isfinite(number):
+        raise InvalidDiff("a number is not finite")
+
+
+def _sound(_value: object, _depth: int) -> None:
+    """Null, true and false are always well formed."""
+
+
+_CHECKS: Final[Mapping[type, Callable[[Any, int], None]]] = {
+    str: _check_text,
+    bool: _sound,
+    NoneType: _sound,
+    int: _check_integer,
+    float: _check_double,
+    dict: _check_object,
+    list: _check_array,
+}
+
+
+def json_size(fields: Fields) -> int:
+    """Bytes of these fields as compact JSON."""
+    return len(orjson.dumps(fields))

@@ -1,0 +1,330 @@
+"""What the hub decides about a push: section 4 of docs/protocol.md, and nothing else.
+
+`decide` judges the diffs of a push in order, each against the outcome of those before it, and
+`apply` says what one stored diff does to an object. Whoever folds a log again after a crash calls
+the same `apply`, so that what is decided once and what is folded later cannot differ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType, NoneType
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+
+from protocol.diffs import (
+    MAX_DEPTH,
+    MAX_DIFF_ID,
+    MAX_OBJECT_BYTES,
+    Diff,
+    Fields,
+    Held,
+    Key,
+    Object,
+    Stamp,
+    StoredDiff,
+    Tombstone,
+    json_size,
+    read_diff,
+)
+from protocol.errors import InvalidDiff
+from protocol.messages import Lost, Rejected
+
+NO_IDS: Final[frozenset[str]] = frozenset()
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why an application's own rules refuse a diff."""
+
+    code: str = "forbidden"
+    message: str = "not allowed"
+
+
+class Policy(Protocol):
+    """An application's own rules: asked about each well-formed diff; None means yes."""
+
+    def __call__(self, user: str, diff: Diff, current: Fields | None) -> Refusal | None:
+        """Say whether `user` may make this edit of the object as it stands (None: not there)."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """All that bears on a decision beside the diffs and the objects.
+
+    `clock` is the one that the push takes, `latest` the greatest timestamp (ms) that counts.
+    For a push sent `again`: `stored_ids` are those of the diffs that the log holds, `first_clock`
+    is the log's first. `polled` pushes come from clients that are not one device (section 9).
+    """
+
+    user: str
+    device: str
+    clock: int
+    latest: int
+    again: bool = False
+    polled: bool = False
+    read_only: bool = False
+    first_clock: int = 1
+    stored_ids: frozenset[str] = NO_IDS
+    max_object_bytes: int = MAX_OBJECT_BYTES
+    max_depth: int = MAX_DEPTH
+    policy: Policy | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A part of a push that lost or was rejected, as the log keeps it beside the rest.
+
+    `diff` is a rejected diff as it came, or a diff less its kept fields.
+    """
+
+    index: int
+    diff: Any
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What remains of a push, and what does not.
+
+    `diffs` are the effective ones; `differs` tells that they are not what was sent; `objects` are
+    those that the push changed, as they now stand.
+    """
+
+    diffs: Sequence[StoredDiff]
+    lost: Sequence[Lost]
+    rejected: Sequence[Rejected]
+    refused: Sequence[Refused]
+    ids: Sequence[str]
+    objects: Mapping[Key, Held]
+    differs: bool
+
+
+def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
+    """What a stored diff makes of an object: create replaces, update sets, delete removes."""
+    if diff.type == "delete":
+        return Tombstone(clock, diff.utc_timestamp, device)
+    if diff.type == "update" and isinstance(held, Object):
+        return _updated(held, diff, Stamp(clock, diff.utc_timestamp, device))
+    stamp = Stamp(clock, diff.utc_timestamp, device)
+    stamps = dict.fromkeys(_names(diff.json_data), stamp)
+    return Object(clock, clock, diff.json_data, stamps, json_size(diff.json_data))
+
+
+def _updated(held: Object, diff: StoredDiff, stamp: Stamp) -> Object:
+    stamps = dict(held.stamps)
+    for name in _names(diff.json_data):
+        stamps[name] = _later(stamps.get(name), stamp)
+    return Object(
+        created=held.created,
+        clock=stamp.clock,
+        fields={**held.fields, **diff.json_data},
+        stamps=stamps,
+        size=held.size + json_size(diff.json_data),
+    )
+
+
+def _later(stored: Stamp | None, stamp: Stamp) -> Stamp:
+    if stored is None or stored.timestamp <= stamp.timestamp:
+        return stamp
+    return stamp._replace(timestamp=stored.timestamp)
+
+
+def _names(fields: Fields) -> list[str]:
+    return [name for name in fields if name != "id"]
+
+
+def decide(diffs: Sequence[object], held: Callable[[Key], Held | None], terms: Terms) -> Outcome:
+    """Decide a push (section 4). `held` gives an object as it stands; None: unknown."""
+    bench = _Bench(held, terms)
+    for index, value in enumerate(diffs):
+        try:
+            bench.judge(index, value)
+        except _RejectedError as rejection:
+            bench.reject(index, value, rejection)
+    return bench.outcome()
+
+
+class _RejectedError(Exception):
+    """The diff under judgement is refused."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Bench:
+    """One push under judgement."""
+
+    def __init__(self, held: Callable[[Key], Held | None], terms: Terms) -> None:
+        self.held = held
+        self.terms = terms
+        self.changed: dict[Key, Held] = {}
+        self.deleted_here: set[Key] = set()
+        self.diffs: list[StoredDiff] = []
+        self.lost: list[Lost] = []
+        self.rejected: list[Rejected] = []
+        self.refused: list[Refused] = []
+        self.ids: list[str] = []
+        self.differs = False
+
+    def judge(self, index: int, value: object) -> None:
+        diff = self._read(value)
+        self.ids.append(diff.id)
+        if diff.id in self.terms.stored_ids:
+            self.differs = True
+            return
+        current = self.changed.get(diff.key) or self.held(diff.key)
+        self._check_terms(diff, current)
+        rule = _RULES[diff.type, type(current)]
+        rule(self, index, diff, current)
+
+    def reject(self, index: int, value: object, rejection: _RejectedError) -> None:
+        name = value.get("id") if isinstance(value, dict) else None
+        if not (isinstance(name, str) and 1 <= len(name) <= MAX_DIFF_ID):
+            name = None
+        self.rejected.append(Rejected(index, name, rejection.code, str(rejection)))
+        self.refused.append(Refused(index, value))
+        self.differs = True
+
+    def outcome(self) -> Outcome:
+        return Outcome(
+            self.diffs,
+            self.lost,
+            self.rejected,
+            self.refused,
+            self.ids,
+            self.changed,
+            self.differs,
+        )
+
+    def keep(self, diff: StoredDiff, held: Held) -> None:
+        self.diffs.append(diff)
+        self.changed[diff.key] = held
+
+    def timestamp(self, diff: Diff) -> int:
+        """No later than the hub's clock allows: a device that runs ahead cannot win for ever."""
+        return min(diff.utc_timestamp, self.terms.latest)
+
+    def base(self, diff: Diff) -> int:
+        return min(diff.logical_clock, self.terms.clock - 1)
+
+    def same_device(self, device: str) -> bool:
+        """Whether a stamp's device knew its own order when it made this push."""
+        return device == self.terms.device and not (self.terms.again or self.terms.polled)
+
+    def _read(self, value: object) -> Diff:
+        try:
+            return read_diff(value, self.terms.max_depth)
+        except InvalidDiff as error:
+            raise _RejectedError("invalid_diff", str(error)) from None
+
+    def _check_terms(self, diff: Diff, current: Held | None) -> None:
+        terms = self.terms
+        if terms.read_only:
+            raise _RejectedError("forbidden", "this token may only read")
+        if terms.again and diff.logical_clock < terms.first_clock - 1:
+            raise _RejectedError("too_old", "the log no longer tells whether this was stored")
+        if terms.policy is not None:
+            refusal = _ask(terms.policy, terms.user, diff, current)
+            if refusal is not None:
+                raise _RejectedError(refusal.code, refusal.message)
+
+
+def _ask(policy: Policy, user: str, diff: Diff, current: Held | None) -> Refusal | None:
+    fields = MappingProxyType(current.fields) if isinstance(current, Object) else None
+    try:
+        answer: object = policy(user, diff, fields)
+    except Exception as error:  # noqa: BLE001 - an application's rule may raise anything
+        return Refusal("policy_error", f"the rule failed: {type(error).__name__}")
+    if answer is None or isinstance(answer, Refusal):
+        return answer
+    return Refusal("policy_error", "the rule answered neither None nor a Refusal")
+
+
+def _create(bench: _Bench, _index: int, diff: Diff, _current: Tombstone | None) -> None:
+    stored = StoredDiff(diff.id, bench.timestamp(diff), "create", diff.model, diff.json_data)
+    created = apply(None, stored, bench.terms.clock, bench.terms.device)
+    bench.keep(stored, _fitting(bench, created))
+
+
+def _create_anew(bench: _Bench, index: int, diff: Diff, grave: Tombstone) -> None:
+    knows = (
+        grave.clock <= bench.base(diff)
+        or bench.same_device(grave.device)
+        or diff.key in bench.deleted_here
+    )
+    if not knows and bench.timestamp(diff) <= grave.timestamp:
+        _refuse_deleted(bench, index, diff, grave)
+    _create(bench, index, diff, grave)
+
+
+def _set_fields(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
+    names = _names(diff.json_data)
+    lost = {
+        name: current.stamps[name].clock
+        for name in names
+        if not _kept(bench, diff, current.stamps.get(name))
+    }
+    kept = diff.json_data
+    if lost:
+        kept = {name: value for name, value in kept.items() if name not in lost}
+    if len(lost) < len(names):
+        stored = StoredDiff(diff.id, bench.timestamp(diff), "update", diff.model, kept)
+        updated = apply(current, stored, bench.terms.clock, bench.terms.device)
+        bench.keep(stored, _fitting(bench, updated))
+    if lost:
+        _lose(bench, index, diff, lost)
+    bench.differs |= bool(lost) or not names or diff.type != "update"
+
+
+def _kept(bench: _Bench, diff: Diff, stored: Stamp | None) -> bool:
+    if stored is None or stored.clock <= bench.base(diff) or stored.clock == bench.terms.clock:
+        return True
+    return bench.same_device(stored.device) or bench.timestamp(diff) >= stored.timestamp
+
+
+def _lose(bench: _Bench, index: int, diff: Diff, fields: dict[str, int]) -> None:
+    values = {name: diff.json_data[name] for name in ("id", *fields)}
+    bench.lost.append(Lost(index, diff.id, fields))
+    bench.refused.append(Refused(index, msgspec.structs.replace(diff, json_data=values)))
+
+
+def _fitting(bench: _Bench, held: Held) -> Held:
+    if not isinstance(held, Object) or held.size <= bench.terms.max_object_bytes:
+        return held
+    held = msgspec.structs.replace(held, size=json_size(held.fields))
+    if held.size > bench.terms.max_object_bytes:
+        limit = bench.terms.max_object_bytes
+        raise _RejectedError("too_large", f"the object would be {held.size} bytes, above {limit}")
+    return held
+
+
+def _refuse_deleted(_bench: _Bench, _index: int, _diff: Diff, _grave: Tombstone) -> None:
+    raise _RejectedError("object_deleted", "the object was deleted, and delete wins")
+
+
+def _refuse_unknown(_bench: _Bench, _index: int, _diff: Diff, _current: None) -> None:
+    raise _RejectedError("no_such_object", "there is no such object to update")
+
+
+def _delete(bench: _Bench, _index: int, diff: Diff, _current: Object) -> None:
+    address = {"id": diff.json_data["id"]}
+    stored = StoredDiff(diff.id, bench.timestamp(diff), "delete", diff.model, address)
+    bench.deleted_here.add(diff.key)
+    bench.keep(stored, apply(None, stored, bench.terms.clock, bench.terms.device))
+
+
+def _no_effect(bench: _Bench, _index: int, diff: Diff, _current: Tombstone | None) -> None:
+    bench.deleted_here.add(diff.key)
+    bench.differs = True
+
+
+_Rule: TypeAlias = Callable[[_Bench, int, Diff, Any], None]
+
+_RULES: Final[Mapping[tuple[str, type], _Rule]] = {
+    # incoming, the object is: outcome
+    ("create", NoneType): _create,
+    ("create", Tombstone): _create_anew,
+    ("create", Object): _set_fields,
+    ("update", Object): _set_fields,
+    ("update", Tombstone): _refuse_deleted,
+    ("update", NoneType): _refuse_unknown,
+    ("delete", Object): _delete,
+    ("delete", Tombstone): _no_effect,
+    ("delete", NoneType): _no_effect,
+}

@@ -1,0 +1,260 @@
+"""Every frame, as a frozen type in one of two closed unions (docs/protocol.md, sections 2 to 8).
+
+`type` is always the first key of a frame and names the message. What is spliced and never parsed
+on its way through the hub (`msgspec.Raw`) is the JSON that `encode_diffs` made when it was stored.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from protocol.diffs import DeviceName, Integer, StoredDiff
+from protocol.errors import BadMessage
+
+SUBPROTOCOL: Final = "mobync.v1"
+PATH: Final = "/sync"
+POLLING_DEVICE: Final = "mobync"
+"""The device in whose name polling clients push (section 9); no socket may take it."""
+
+PushId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+
+
+class _Frame(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+    pass
+
+
+class _SparseFrame(_Frame, frozen=True, tag=str.lower, omit_defaults=True):
+    """A frame that leaves out what does not apply."""
+
+
+class Half(msgspec.Struct, frozen=True):
+    """Where a device is in the middle of a snapshot (section 6)."""
+
+    from_: Integer = msgspec.field(name="from")
+    head: Integer
+
+
+# Device -> hub
+
+
+class Hello(_Frame, frozen=True):
+    """The first frame: who I am, and how far I am."""
+
+    token: str
+    device: DeviceName
+    logical_clock: Integer
+    log_id: str | None = None
+    half: Half | None = None
+
+
+class Push(_SparseFrame, frozen=True):
+    """Edits to be decided and stored together; each is read on its own (section 4)."""
+
+    push_id: PushId
+    diffs: Annotated[Sequence[Any], msgspec.Meta(min_length=1)]
+    again: bool = False
+
+
+class Auth(_Frame, frozen=True):
+    """A fresh token for the same user."""
+
+    token: str
+
+
+class Received(_Frame, frozen=True):
+    """Everything up to this clock is safe on the device."""
+
+    logical_clock: Integer
+
+
+class Ping(_SparseFrame, frozen=True):
+    """Are you there? For clients that cannot see WebSocket pings."""
+
+    nonce: str | None = None
+
+
+FromDevice: TypeAlias = Hello | Push | Auth | Received | Ping
+
+
+# Hub -> device
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Fields of the diff at `index` that lost, each with the clock of the push that won."""
+
+    index: int
+    id: str
+    fields: dict[str, int]
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """The diff at `index` was refused; `id` is null if it had none that could be read."""
+
+    index: int
+    id: str | None
+    code: str
+    message: str
+
+
+class PushOutcome(msgspec.Struct, frozen=True):
+    """What an earlier push of this device lost (section 5)."""
+
+    push_id: int
+    lost: tuple[Lost, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class SnapshotObject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An object as it stands (`json_data`), or that it is deleted (`id`, `deleted`)."""
+
+    model: str
+    logical_clock: int
+    json_data: Raw | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    deleted: bool = False
+
+
+class Welcome(_Frame, frozen=True):
+    """The hub knows the device; what it misses follows."""
+
+    user: str
+    device: str
+    log_id: str
+    logical_clock: int
+    last_push_id: int
+    reset: bool
+    server_time: int
+    expires: int | None
+    limits: dict[str, int]
+
+
+class Changes(_Frame, frozen=True):
+    """One stored push of another device; `diffs` is a list of `StoredDiff`."""
+
+    logical_clock: int
+    device: str
+    diffs: Raw
+
+
+class Ack(_SparseFrame, frozen=True):
+    """The device's own push is stored; `diffs`, where there, is what remained of it."""
+
+    push_id: int
+    logical_clock: int
+    diffs: Raw | UnsetType = UNSET
+    lost: tuple[Lost, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class Snapshot(_Frame, frozen=True):
+    """A page of objects in the order of their last change (section 6)."""
+
+    logical_clock: int
+    objects: Sequence[SnapshotObject]
+    head: int
+    remaining: int
+
+
+class Ready(_SparseFrame, frozen=True):
+    """Caught up; what follows is live."""
+
+    logical_clock: int
+    last_push_id: int
+    outcomes: tuple[PushOutcome, ...] = ()
+
+
+class Authenticated(_Frame, frozen=True):
+    """The fresh token is good until `expires` (ms, or null)."""
+
+    expires: int | None
+
+
+class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong"):
+    """I am here."""
+
+    server_time: int
+    nonce: str | UnsetType = UNSET
+
+
+class Error(_SparseFrame, frozen=True):
+    """Why the hub closes: always its last frame."""
+
+    code: str
+    message: str
+    push_id: int | None = None
+
+
+FromHub: TypeAlias = Welcome | Changes | Ack | Snapshot | Ready | Authenticated | Pong | Error
+
+
+class _AboutPush(msgspec.Struct, tag_field="type", tag="push"):
+    push_id: PushId
+
+
+_from_device: Final[msgspec.json.Decoder[FromDevice]] = msgspec.json.Decoder(FromDevice)
+_from_hub: Final[msgspec.json.Decoder[FromHub]] = msgspec.json.Decoder(FromHub)
+_about_push: Final = msgspec.json.Decoder(_AboutPush)
+_stored_diffs: Final = msgspec.json.Decoder(tuple[StoredDiff, ...])
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encode(message: FromDevice | FromHub) -> bytes:
+    """A message as the bytes of its text frame."""
+    return _encoder.encode(message)
+
+
+def decode_from_device(frame: str | bytes) -> FromDevice:
+    """What a device says.
+
+    Raises:
+        BadMessage: not JSON, an unknown type, a missing or ill-typed field.
+
+    """
+    try:
+        return _from_device.decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadMessage(_reason(error), _push_id_of(frame)) from None
+
+
+def decode_from_hub(frame: str | bytes) -> FromHub:
+    """What the hub says.
+
+    Raises:
+        BadMessage: not JSON, an unknown type, a missing or ill-typed field.
+
+    """
+    try:
+        return _from_hub.decode(frame)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadMessage(_reason(error)) from None
+
+
+def encode_diffs(diffs: Sequence[StoredDiff]) -> bytes:
+    """Stored diffs as the JSON that is kept in the log and goes out again and again."""
+    return _encoder.encode(diffs)
+
+
+def decode_diffs(diffs: Raw) -> tuple[StoredDiff, ...]:
+    """The stored diffs of a `changes` or an `ack`.
+
+    Raises:
+        BadMessage: they are not what `encode_diffs` makes.
+
+    """
+    try:
+        return _stored_diffs.decode(diffs)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadMessage(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+def _push_id_of(frame: str | bytes) -> int | None:
+    try:
+        return _about_push.decode(frame).push_id
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,350 @@
+"""A device without any I/O (docs/protocol.md, sections 5 to 7).
+
+Two layers: the server state, changed only by what the hub sends and in its order, and the pending
+edits over it. Edits and frames go in; what to send, what to show and what to store come out. One
+connection runs: `hello` out, `welcome` in, catch-up in, `ready` in, and from then on pushes out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UnsetType
+
+from protocol.diffs import Diff, DiffType, Fields, Key, StoredDiff, read_diff
+from protocol.errors import HistoryGap
+from protocol.messages import (
+    Ack,
+    Changes,
+    FromHub,
+    Half,
+    Hello,
+    Lost,
+    Push,
+    PushOutcome,
+    Ready,
+    Rejected,
+    Snapshot,
+    SnapshotObject,
+    Welcome,
+    decode_diffs,
+)
+from protocol.pending import Pending, lay_over
+from protocol.records import (
+    CutPush,
+    Edit,
+    Known,
+    LostFields,
+    RejectedEdit,
+    Saved,
+    Setback,
+    Writes,
+)
+
+WINDOW: Final = 4
+"""Pushes under way at once; what is edited meanwhile folds, and goes out as one."""
+FRAME_ROOM: Final = 200
+"""Bytes of a push frame that are not its diffs."""
+
+
+class Replica:
+    """One device's copy of a user's data, and what it has still to tell the hub."""
+
+    def __init__(self, saved: Saved) -> None:
+        self.position = saved.position
+        self.setbacks: dict[int, Setback] = dict(saved.setbacks)
+        self.head = saved.position.clock
+        self.remaining = 0
+        self.ready = False
+        self._objects: dict[str, dict[str, Known]] = {}
+        self._limits: dict[str, int] = {}
+        self._writes = Writes(saved.position)
+        self._pending = Pending(saved.edits, saved.pushes, self._writes)
+        self._sent = 0
+        self._cautious = False
+        for (model, name), known in saved.objects.items():
+            self._objects.setdefault(model, {})[name] = known
+
+    # What to store
+
+    def take_writes(self) -> Writes:
+        """Hand over what has changed since the last call, to be stored in one transaction."""
+        writes = self._writes
+        writes.position = self.position
+        self._writes = self._pending.writes = Writes(self.position)
+        return writes
+
+    # What to show
+
+    def show(self, key: Key) -> Fields | None:
+        """What the user sees of an object: the server state under the pending edits."""
+        known = self._known(key)
+        fields = known.fields if known else None
+        for edit in self._pending.over(key):
+            fields = lay_over(fields, edit.diff)
+        return fields
+
+    def shown(self, model: str) -> Iterator[Fields]:
+        """What the user sees of a model, object by object."""
+        names = dict.fromkeys(self._objects.get(model, ()))
+        names.update(dict.fromkeys(self._pending.ids(model)))
+        for name in names:
+            fields = self.show((model, name))
+            if fields is not None:
+                yield fields
+
+    @property
+    def pending(self) -> int:
+        """How many edits the hub has not yet confirmed."""
+        return len(self._pending)
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of the oldest edit that the hub has not yet confirmed; None: all are."""
+        return self._pending.oldest
+
+    # Editing
+
+    def edit(
+        self, kind: DiffType, model: str, fields: Fields, *, diff_id: str, now: int, batch: int = 0
+    ) -> Key:
+        """Make an edit at the device's own time `now` (ms); works offline.
+
+        Edits with the same `batch` are pushed together; 0: alone.
+
+        Raises:
+            InvalidDiff: the edit is not well formed; nothing has changed.
+
+        """
+        number = self.position.edits + 1
+        timestamp = max(now + self.position.skew, self.position.timestamp + 1, 0)
+        diff = read_diff(
+            {
+                "id": diff_id,
+                "logical_clock": self._base(),
+                "utc_timestamp": timestamp,
+                "type": kind,
+                "model": model,
+                "json_data": dict(fields) if kind != "delete" else {"id": fields.get("id")},
+            }
+        )
+        self._move(edits=number, timestamp=timestamp)
+        known = self._known(diff.key)
+        edit = Edit(number, batch or -number, diff)
+        self._pending.add(edit, known=known is not None and known.fields is not None)
+        return diff.key
+
+    def _base(self) -> int:
+        """The clock that the user has seen; half-way, that at which the device was level."""
+        half = self.position.half
+        return half.from_ if half else self.position.clock
+
+    # What to send
+
+    def hello(self, token: str, device: str) -> Hello:
+        """The first frame of a new connection; nothing from an older one is taken any more."""
+        self._sent = 0
+        self.ready = False
+        position = self.position
+        return Hello(token, device, position.clock, position.log_id, position.half)
+
+    def next_push(self) -> Push | None:
+        """The next push to send on this connection, cut and to be stored before; None: wait."""
+        if not self.ready:
+            return None
+        under_way = [push_id for push_id in self._pending.pushes if push_id <= self._sent]
+        if len(under_way) >= (1 if self._cautious else WINDOW):
+            return None
+        push = self._unsent() or self._cut()
+        if push is None:
+            return None
+        self._sent = push.push_id
+        return Push(push.push_id, [edit.diff for edit in push.edits], push.again)
+
+    def set_aside(self, push_id: int | None, code: str, message: str) -> Iterable[Key] | None:
+        """The hub closed over a push (section 5): keep it from coming in the way again.
+
+        Without its id, pushes go one at a time from now on, until the one that breaks the
+        connection is alone under way. The keys that this touches; None: no push was under way,
+        so that coming back is of no use.
+        """
+        under_way = [name for name in self._pending.pushes if name <= self._sent]
+        if push_id is None and self._cautious and under_way:
+            push_id = under_way[0]
+        if push_id is None or push_id not in under_way:
+            self._cautious = True
+            return () if under_way else None
+        push = self._pending.pushes[push_id]
+        for edit in push.edits:
+            self._add_setback(RejectedEdit(push_id, edit.diff, code, message))
+        self._pending.settle(push_id)
+        self._cautious = False
+        return [edit.diff.key for edit in push.edits]
+
+    def _unsent(self) -> CutPush | None:
+        return next((p for p in self._pending.pushes.values() if p.push_id > self._sent), None)
+
+    def _cut(self) -> CutPush | None:
+        max_diffs = self._limits.get("max_diffs", 1000)
+        max_bytes = self._limits.get("max_frame_bytes", 2**20) - FRAME_ROOM
+        push = self._pending.cut(self.position.counter + 1, max_diffs, max_bytes)
+        if push is not None:
+            self._move(counter=push.push_id)
+        return push
+
+    # Taking what the hub sends
+
+    def take(self, message: FromHub, now: int) -> Iterable[Key]:
+        """Take a frame that came at the device's own time `now` (ms); the keys it touches.
+
+        Raises:
+            HistoryGap: a clock was left out or came twice; connect again.
+            BadMessage: diffs that are none.
+
+        """
+        match message:
+            case Welcome():
+                return self._welcomed(message, now)
+            case Changes():
+                return self._apply(message.logical_clock, decode_diffs(message.diffs))
+            case Ack():
+                return self._acked(message)
+            case Snapshot():
+                return self._paged(message)
+            case Ready():
+                return self._caught_up(message)
+            case _:
+                return ()
+
+    def _welcomed(self, welcome: Welcome, now: int) -> Iterable[Key]:
+        touched: Iterable[Key] = ()
+        if welcome.reset:
+            touched = self._reset(welcome.log_id)
+        if self.position.counter < welcome.last_push_id:
+            self._pending.mark_again()
+            self._move(counter=welcome.last_push_id)
+        self._move(log_id=welcome.log_id, skew=welcome.server_time - now)
+        self._limits = welcome.limits
+        self.head = welcome.logical_clock
+        return touched
+
+    def _reset(self, log_id: str) -> Iterable[Key]:
+        """Forget what came from the hub, never a pending edit, all in one step."""
+        touched = [(model, name) for model, names in self._objects.items() for name in names]
+        if log_id != self.position.log_id:
+            self._pending.forget_bases()
+        self._objects.clear()
+        self._writes.objects.clear()
+        self._writes.forget = True
+        self._move(clock=0, half=None)
+        return touched
+
+    def _acked(self, ack: Ack) -> Iterable[Key]:
+        push = self._pending.pushes.get(ack.push_id)
+        if push is None and isinstance(ack.diffs, UnsetType):
+            raise HistoryGap(f"an ack of push {ack.push_id}, which this device does not know")
+        sent = [edit.diff for edit in push.edits] if push else []
+        stored = sent if isinstance(ack.diffs, UnsetType) else decode_diffs(ack.diffs)
+        touched = self._apply(ack.logical_clock, stored)
+        self._settle(ack.push_id, ack.lost, ack.rejected)
+        return [*touched, *(diff.key for diff in sent)]
+
+    def _apply(self, clock: int, diffs: Iterable[Diff | StoredDiff]) -> list[Key]:
+        """Take the next clock. Invariant: each clock is heard of once and in order."""
+        if clock != self.position.clock + 1:
+            raise HistoryGap(f"clock {clock} came after {self.position.clock}")
+        self._move(clock=clock)
+        self.head = max(self.head, clock)
+        return [self._set(diff, clock) for diff in diffs]
+
+    def _set(self, diff: Diff | StoredDiff, clock: int) -> Key:
+        known = self._known(diff.key)
+        fields: Fields | None = diff.json_data
+        if diff.type == "delete":
+            fields = None
+        elif diff.type == "update" and known is not None and known.fields is not None:
+            fields = {**known.fields, **diff.json_data}
+        return self._keep(diff.key, Known(clock, fields))
+
+    def _paged(self, page: Snapshot) -> Iterable[Key]:
+        if page.logical_clock < self.position.clock:
+            raise HistoryGap(f"a page up to {page.logical_clock} at {self.position.clock}")
+        half = self.position.half
+        level = half.from_ if half else self.position.clock
+        self._move(clock=page.logical_clock, half=Half(level, page.head))
+        self.head = max(self.head, page.logical_clock, page.head)
+        self.remaining = page.remaining
+        return [self._keep(*_known(entry)) for entry in page.objects]
+
+    def _caught_up(self, ready: Ready) -> Iterable[Key]:
+        if self.position.half is None and ready.logical_clock != self.position.clock:
+            raise HistoryGap(f"ready at {ready.logical_clock}, but here is {self.position.clock}")
+        outcomes = {outcome.push_id: outcome for outcome in ready.outcomes}
+        stored = {name for name in self._pending.pushes if name <= ready.last_push_id}
+        touched: list[Key] = []
+        for push_id in sorted(outcomes.keys() | stored):
+            outcome = outcomes.get(push_id, PushOutcome(push_id))
+            touched += self._settle(push_id, outcome.lost, outcome.rejected)
+        self._move(clock=ready.logical_clock, half=None)
+        self.remaining = 0
+        self.ready = True
+        return touched
+
+    def _settle(
+        self, push_id: int, lost: Iterable[Lost], rejected: Iterable[Rejected]
+    ) -> Iterable[Key]:
+        """A push is stored: lift it off, and note what it lost unless that was told before."""
+        push = self._pending.settle(push_id)
+        diffs = [edit.diff for edit in push.edits] if push else []
+        if push_id > self.position.settled:
+            self._note_setbacks(push_id, dict(enumerate(diffs)), lost, rejected)
+            self._move(settled=push_id)
+        if not self._pending.pushes:
+            self._cautious = False
+        return [diff.key for diff in diffs]
+
+    def _note_setbacks(
+        self,
+        push_id: int,
+        diffs: Mapping[int, Diff],
+        lost: Iterable[Lost],
+        rejected: Iterable[Rejected],
+    ) -> None:
+        for loser in lost:
+            self._add_setback(LostFields(push_id, diffs.get(loser.index), loser.fields))
+        for refused in rejected:
+            diff = diffs.get(refused.index)
+            self._add_setback(RejectedEdit(push_id, diff, refused.code, refused.message))
+
+    # What the application has been shown
+
+    def take_setback(self, number: int) -> None:
+        """The application has dealt with a setback; it is not kept any longer."""
+        del self.setbacks[number]
+        self._writes.setbacks[number] = None
+
+    def _add_setback(self, setback: Setback) -> None:
+        number = self.position.setbacks + 1
+        self._move(setbacks=number)
+        self.setbacks[number] = self._writes.setbacks[number] = setback
+
+    # The server state
+
+    def _known(self, key: Key) -> Known | None:
+        model, name = key
+        return self._objects.get(model, {}).get(name)
+
+    def _keep(self, key: Key, known: Known) -> Key:
+        model, name = key
+        self._objects.setdefault(model, {})[name] = self._writes.objects[key] = known
+        return key
+
+    def _move(self, **position: Any) -> None:
+        self.position = msgspec.structs.replace(self.position, **position)
+
+
+def _known(entry: SnapshotObject) -> tuple[Key, Known]:
+    if isinstance(entry.json_data, UnsetType):
+        return (entry.model, str(entry.id)), Known(entry.logical_clock, None)
+    fields = msgspec.json.decode(entry.json_data)
+    return (entry.model, fields["id"]), Known(entry.logical_clock, fields)
