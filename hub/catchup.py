@@ -1,0 +1,134 @@
+"""Bringing a device level (docs/protocol.md, section 6, step 2), without holding anybody up.
+
+From the log when it misses few pushes, from the objects otherwise, page by page, each page only
+after the device has taken the one before it. The last step is taken under the user's lock, so
+that between the last push from the log and the first live one there is none.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
+
+from hub.frames import changes_frame
+from hub.greeting import Place
+from hub.limits import Limits
+from hub.link import Link
+from hub.store.interface import Cursor, Page, Store, Stored
+from hub.user import User
+from protocol.messages import Half, PushOutcome, Ready, Snapshot, encode
+
+PAGE_BYTES: Final = 256 * 1024
+"""What goes out at once; the page that is read next waits until the device has taken it."""
+LAST_STEP: Final = 64
+"""Pushes that may be sent under the lock."""
+OUTCOMES: Final = 100
+"""Outcomes in one `ready`; further ones go in another, so that no frame is too large."""
+
+
+class CatchingUp(Protocol):
+    """The session that is brought level."""
+
+    device: str
+    place: Place
+    link: Link
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether there is nobody left to bring level."""
+
+    def told(self, push_id: int) -> bool:
+        """Whether this connection has sent an ack with this push's outcome."""
+
+    def send_ack(self, stored: Stored) -> None:
+        """Send the device's own push."""
+
+    def become_live(self) -> None:
+        """From here on the user hands each push to the session."""
+
+
+async def catch_up(session: CatchingUp, user: User, store: Store, limits: Limits) -> None:
+    """Bring a device level, however far it is and however slowly it reads."""
+    await session.link.drained()
+    while not session.is_closed:
+        if await _objects_are_due(session.place, user, store, limits):
+            await _send_objects(session, user, store)
+        await _send_log(session, user, store, limits)
+        if await _finish(session, user, store):
+            return
+
+
+async def _objects_are_due(place: Place, user: User, store: Store, limits: Limits) -> bool:
+    missing = user.head - place.clock
+    if place.half is not None:
+        return True
+    if missing == 0:
+        return False
+    far = place.clock == 0 or missing > limits.max_log_pushes
+    return far or place.clock + 1 < await store.first_clock(user.name)
+
+
+async def _send_objects(session: CatchingUp, user: User, store: Store) -> None:
+    """Send every object changed since, once and whole; deletions only to whom they may concern.
+
+    A newcomer need not hear of what was deleted before its paging began, but of what is deleted
+    while it lasts (story 13).
+    """
+    place = session.place
+    level = place.half.from_ if place.half else place.clock
+    newcomer = place.clock == 0 and place.half is None
+    head = place.half.head if place.half else None
+    remaining = await store.count(user.name, place.clock)
+    cursor: Cursor | None = Cursor(place.clock)
+    skip = user.head if newcomer else 0
+    while cursor is not None and not session.is_closed:
+        page = await store.page(user.name, cursor, skip, PAGE_BYTES)
+        if head is None:
+            head = page.head
+            skip = head if newcomer else 0
+        remaining = max(remaining - len(page.objects), 0) if page.cursor else 0
+        session.place = Place(page.clock, Half(level, head))
+        _send_page(session, page, head, remaining)
+        await session.link.drained()
+        cursor = page.cursor
+    session.place = Place(session.place.clock, None)
+
+
+def _send_page(session: CatchingUp, page: Page, head: int, remaining: int) -> None:
+    session.link.send(encode(Snapshot(page.clock, page.objects, head, remaining)))
+
+
+async def _send_log(session: CatchingUp, user: User, store: Store, limits: Limits) -> None:
+    """Send from the log until little is missing, unless the user runs away from the device."""
+    most = max(limits.max_log_pushes, user.head - session.place.clock)
+    while LAST_STEP < user.head - session.place.clock <= most and not session.is_closed:
+        _send_rows(session, await store.log(user.name, session.place.clock, PAGE_BYTES))
+        await session.link.drained()
+
+
+def _send_rows(session: CatchingUp, rows: Iterable[Stored]) -> None:
+    for stored in rows:
+        if stored.device == session.device:
+            session.send_ack(stored)
+        else:
+            session.link.send(changes_frame(stored))
+        session.place = Place(stored.clock, None)
+
+
+async def _finish(session: CatchingUp, user: User, store: Store) -> bool:
+    """Take the last step under the lock; False if the user has moved on too far for one."""
+    async with user.lock:
+        if session.is_closed or user.head - session.place.clock > LAST_STEP:
+            return False
+        while session.place.clock < user.head:
+            _send_rows(session, await store.log(user.name, session.place.clock, PAGE_BYTES))
+        standing = await store.device(user.name, session.device)
+        untold = [o for o in standing.outcomes if not session.told(o.push_id)]
+        for frame in _ready_frames(user.head, standing.last_push_id, untold):
+            session.link.send(frame)
+        session.become_live()
+    return True
+
+
+def _ready_frames(clock: int, last_push_id: int, outcomes: list[PushOutcome]) -> Iterator[bytes]:
+    for start in range(0, max(len(outcomes), 1), OUTCOMES):
+        part = tuple(outcomes[start : start + OUTCOMES])
+        yield encode(Ready(clock, last_push_id, part))

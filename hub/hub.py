@@ -1,0 +1,120 @@
+"""The hub itself, free of sockets: who is connected, and what watches over them.
+
+`Hub` is given its store, its clock and its authority, and serves whatever links it is handed, so
+that it runs the same under a real server, in another program, or in a simulation.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from hub.auth import Authority, Now
+from hub.commit import GroupCommit
+from hub.limits import Limits
+from hub.link import Link
+from hub.session import CLOSE_SECONDS, Services, Session
+from hub.states import State
+from hub.store.interface import Store
+from hub.user import Users
+from protocol import closing
+
+SWEEP_SECONDS: Final = 1.0
+
+logger: Final = structlog.get_logger("hub")
+
+
+class Hub:
+    """All connections, all users, one writer."""
+
+    def __init__(self, store: Store, authority: Authority, limits: Limits, now: Now) -> None:
+        self.store = store
+        self.limits = limits
+        self.authority = authority
+        self.now = now
+        self.commits = GroupCommit(store)
+        self.users = Users(store, self.commits.submit)
+        self.sessions: set[Session] = set()
+        self.stopping = False
+        self._services = Services(store, self.users, authority, limits, now)
+        self._progress: dict[Session, tuple[int, float]] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Commit and watch over the sessions for as long as this lasts."""
+        tasks = [
+            asyncio.create_task(self.commits.run(), name="commit"),
+            asyncio.create_task(self._keep_sweeping(), name="sweep"),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def serve(self, link: Link) -> None:
+        """Serve one connection until it is closed."""
+        session = Session(link, self._services)
+        if not self._has_room():
+            session.end(closing.SERVER_BUSY, "too many connections; try again later")
+        self.sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self.sessions.discard(session)
+            self._progress.pop(session, None)
+
+    async def stop(self) -> None:
+        """Let what is under way finish, then tell everybody; the links close by themselves."""
+        self.stopping = True
+        await self.commits.drained()
+        for session in tuple(self.sessions):
+            session.end(closing.SHUTTING_DOWN, "the hub stops; come back soon")
+
+    def abort(self) -> None:
+        """Cut off whoever is still connected."""
+        for session in tuple(self.sessions):
+            session.link.abort()
+
+    def _has_room(self) -> bool:
+        ungreeted = sum(session.state is State.GREETING for session in self.sessions)
+        return (
+            not self.stopping
+            and len(self.sessions) < self.limits.max_connections
+            and ungreeted < self.limits.max_ungreeted
+        )
+
+    async def _keep_sweeping(self) -> None:
+        """One clock for all deadlines, so that an idle device costs no timer of its own."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now, wall = loop.time(), self.now()
+            for session in tuple(self.sessions):
+                self._sweep(session, now, wall)
+
+    def _sweep(self, session: Session, now: float, wall: int) -> None:
+        if session.closing_since is not None:
+            if now - session.closing_since > CLOSE_SECONDS:
+                session.link.abort()
+            return
+        grant = session.grant
+        if grant is not None and grant.expires is not None and grant.expires <= wall:
+            session.end(closing.UNAUTHORIZED, "the token has run out")
+        elif self._is_stalled(session, now):
+            logger.info("cut off", user=session.user_name, device=session.device, why="stalled")
+            session.link.abort()
+
+    def _is_stalled(self, session: Session, now: float) -> bool:
+        """Whether the peer has taken nothing at all for too long, though there was something."""
+        taken, since = self._progress.get(session, (-1, now))
+        if session.link.buffered == 0 or session.link.taken > taken:
+            self._progress[session] = (session.link.taken, now)
+            return False
+        return now - since > self.limits.stall_seconds

@@ -1,0 +1,132 @@
+"""The process: start, serve, stop."""
+
+import asyncio
+import contextlib
+import http
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import structlog
+import uvloop
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import serve as serve_websockets
+from websockets.http11 import Request, Response
+from websockets.typing import Origin, Subprotocol
+
+from hub.auth import authority_from
+from hub.hub import Hub
+from hub.link import WebSocketLink
+from hub.policy import load_policy
+from hub.settings import Settings
+from hub.store.interface import Store
+from hub.store.ledger import Rules
+from hub.store.sqlite import SqliteStore
+from protocol.messages import PATH, SUBPROTOCOL
+
+STORE_SECONDS: Final = 2.0
+"""Of the time to stop, what is kept for the store."""
+
+logger: Final = structlog.get_logger("hub")
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+    return 0
+
+
+def now() -> int:
+    """The hub's clock: milliseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+async def _serve(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    async with serving(settings) as (websocket_url, http_url):
+        print(f"ready {websocket_url} {http_url}", flush=True)  # noqa: T201 - others wait for it
+        logger.info("ready", websocket=websocket_url, http=http_url, data=str(settings.data))
+        await stopped.wait()
+        logger.info("stopping")
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[str, str]]:
+    """A hub that serves for as long as this lasts; its two addresses."""
+    async with AsyncExitStack() as stack:
+        store = open_store(settings)
+        await store.open()
+        stack.push_async_callback(store.close)
+        hub = Hub(store, authority_from(settings, now), settings.limits, now)
+        await stack.enter_async_context(hub.running())
+        websocket_url = await stack.enter_async_context(_listening(hub, settings))
+        http_url = ""
+        yield websocket_url, http_url
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that these settings name, not yet open."""
+    limits = settings.limits
+    rules = Rules(
+        now=now,
+        new_log_id=lambda: os.urandom(16).hex(),
+        max_ahead=int(limits.max_clock_ahead_seconds * 1000),
+        max_object_bytes=limits.max_object_bytes,
+        max_depth=limits.max_depth,
+        policy=load_policy(settings.policy) if settings.policy else None,
+    )
+    return SqliteStore(settings.data, rules)
+
+
+@asynccontextmanager
+async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
+    """Listen for devices; at the end, stop in good order and within the deadline."""
+    limits = settings.limits
+    server = await serve_websockets(
+        lambda connection: hub.serve(WebSocketLink(connection)),
+        settings.host,
+        settings.port,
+        subprotocols=[Subprotocol(SUBPROTOCOL)],
+        origins=[Origin(origin) for origin in settings.origins] or None,
+        compression="deflate" if settings.compression else None,
+        process_request=_only_sync,
+        open_timeout=limits.hello_seconds,
+        ping_interval=limits.ping_seconds,
+        ping_timeout=limits.ping_timeout_seconds,
+        max_size=limits.max_frame_bytes,
+        write_limit=(limits.send_buffer_bytes, limits.send_buffer_bytes // 4),
+        server_header=None,
+    )
+    try:
+        yield f"ws://{_address(server)}{PATH}"
+    finally:
+        await _stop(hub, server, limits.stop_seconds - STORE_SECONDS)
+
+
+def _only_sync(connection: ServerConnection, request: Request) -> Response | None:
+    if request.path.partition("?")[0] == PATH:
+        return None
+    return connection.respond(http.HTTPStatus.NOT_FOUND, f"devices connect to {PATH}\n")
+
+
+async def _stop(hub: Hub, server: Server, seconds: float) -> None:
+    server.close(close_connections=False)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await hub.stop()
+            await server.wait_closed()
+            return
+    hub.abort()
+    await server.wait_closed()
+
+
+def _address(server: Server) -> str:
+    host, port = next(iter(server.sockets)).getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,341 @@
+"""One connected device: its frames come in here, and what it is told goes out here.
+
+The reading loop below is the session's own task, and the only other one is the catching-up, which
+it owns. A live session has no task that sends: the user hands it what was stored.
+"""
+
+import asyncio
+import contextlib
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+
+from hub.auth import Authority, Grant, Now
+from hub.catchup import catch_up
+from hub.errors import Unauthorized
+from hub.frames import ack_frame
+from hub.greeting import Place, place_of, welcome
+from hub.limits import Limits
+from hub.link import Link
+from hub.states import TRANSITIONS, Event, State
+from hub.store.errors import StoreFailed
+from hub.store.interface import Incoming, Store, Stored
+from hub.user import User, Users, Waiting
+from protocol import closing
+from protocol.closing import Closing
+from protocol.errors import BadMessage
+from protocol.messages import (
+    POLLING_DEVICE,
+    Auth,
+    Authenticated,
+    Error,
+    FromDevice,
+    Hello,
+    Ping,
+    Pong,
+    Push,
+    Received,
+    decode_from_device,
+    encode,
+)
+
+CLOSE_SECONDS: Final = 5.0
+"""How long a peer may take to answer a close."""
+LONGEST_REASON: Final = 120
+"""Bytes of a close frame's reason (RFC 6455, section 5.5: 123 at most)."""
+
+logger: Final = structlog.get_logger("session")
+
+
+class Services(NamedTuple):
+    """What every session is given."""
+
+    store: Store
+    users: Users
+    authority: Authority
+    limits: Limits
+    now: Now
+
+
+class Refusal(Exception):
+    """The session ends, for a reason of section 8."""
+
+    def __init__(self, reason: Closing, message: str, push_id: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.push_id = push_id
+
+
+class Session:
+    """One connection, from its first frame to its last."""
+
+    _user: User
+    """Whose device it is; known once the session has greeted it."""
+
+    def __init__(self, link: Link, services: Services) -> None:
+        self.link = link
+        self.state = State.GREETING
+        self.user_name = ""
+        self.device = ""
+        self.place = Place(0, None)
+        self.grant: Grant | None = None
+        self.closing_since: float | None = None
+        self._services = services
+        self._catching_up: asyncio.Task[None] | None = None
+        self._held: list[Waiting] = []
+        self._under_way = 0
+        self._bytes_under_way = 0
+        self._room: asyncio.Future[None] | None = None
+        self._told: set[int] = set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session has ended, though its connection may not yet have."""
+        return self.state is State.CLOSED
+
+    # In
+
+    async def run(self) -> None:
+        """Serve the device until its connection is closed."""
+        try:
+            if not self.is_closed:
+                hello, grant = await self._first_frame()
+                async with self._services.users.visit(grant.user) as user:
+                    await self._serve(hello, grant, user)
+        except Refusal as refusal:
+            self.end(refusal.reason, str(refusal), refusal.push_id)
+        except StoreFailed:
+            self.end(closing.SERVER_BUSY, "the store failed; try again later")
+        finally:
+            self._move(Event.CLOSED)
+        await self._wait_until_gone()
+
+    async def _first_frame(self) -> tuple[Hello, Grant]:
+        try:
+            async with asyncio.timeout(self._services.limits.hello_seconds):
+                frame = await self.link.receive()
+        except TimeoutError:
+            raise Refusal(closing.TIMEOUT, "no hello in time") from None
+        if frame is None:
+            raise Refusal(closing.TIMEOUT, "gone before hello")
+        hello = self._decode(frame)
+        if not isinstance(hello, Hello):
+            raise Refusal(closing.BAD_MESSAGE, "the first frame must be hello")
+        grant = self._check(hello.token, hello.device)
+        if hello.device == POLLING_DEVICE:
+            raise Refusal(closing.FORBIDDEN, f"the device name {POLLING_DEVICE} is taken")
+        return hello, grant
+
+    async def _serve(self, hello: Hello, grant: Grant, user: User) -> None:
+        self._user, self.user_name = user, user.name
+        self.device, self.grant = hello.device, grant
+        try:
+            await self._greet(hello, grant, user)
+            while (frame := await self.link.receive()) is not None:
+                if not self.is_closed:
+                    await self._take(frame, user)
+        finally:
+            self._move(Event.CLOSED)
+            user.leave(self.device, self)
+            await self._stop_catching_up()
+
+    async def _greet(self, hello: Hello, grant: Grant, user: User) -> None:
+        """Answer the hello. Under the lock nothing is stored: the older socket is fenced off."""
+        services = self._services
+        async with user.lock:
+            self._enter(user)
+            standing = await services.store.device(user.name, self.device)
+            if self.is_closed:
+                return
+            place = place_of(hello, user)
+            self.place = place or Place(0, None)
+            answer = welcome(
+                hello, user, standing, grant, services.limits, services.now(), reset=place is None
+            )
+            self._move(Event.WELCOMED)
+            self._send(encode(answer))
+        logger.info("hello", user=user.name, device=self.device, clock=hello.logical_clock)
+        self._start_catching_up(user)
+
+    def _enter(self, user: User) -> None:
+        others = user.devices.keys() - {self.device}
+        if len(others) >= self._services.limits.max_devices_per_user:
+            raise Refusal(closing.SERVER_BUSY, "too many devices of this user are connected")
+        older = user.enter(self.device, self)
+        if older is not None:
+            older.end(closing.REPLACED, "this device connected again")
+
+    async def _take(self, frame: str | bytes, user: User) -> None:
+        message = self._decode(frame)
+        match message:
+            case Push():
+                await self._push(message, len(frame), user)
+            case Received():
+                self._received(message, user)
+            case Ping():
+                nonce = msgspec.UNSET if message.nonce is None else message.nonce
+                self._send(encode(Pong(self._services.now(), nonce)))
+            case Auth():
+                self._renew(message, user)
+            case Hello():
+                raise Refusal(closing.BAD_MESSAGE, "a second hello")
+
+    def _decode(self, frame: str | bytes) -> FromDevice:
+        if isinstance(frame, bytes):
+            raise Refusal(closing.BAD_MESSAGE, "binary frames are not spoken here")
+        try:
+            return decode_from_device(frame)
+        except BadMessage as error:
+            raise Refusal(closing.BAD_MESSAGE, str(error), error.push_id) from None
+
+    def _check(self, token: str, device: str) -> Grant:
+        try:
+            grant = self._services.authority.check(token)
+        except Unauthorized as error:
+            raise Refusal(closing.UNAUTHORIZED, str(error)) from None
+        if grant.device not in (None, device):
+            raise Refusal(closing.FORBIDDEN, "the token is another device's")
+        return grant
+
+    async def _push(self, push: Push, size: int, user: User) -> None:
+        most = self._services.limits.max_diffs
+        if len(push.diffs) > most:
+            message = f"{len(push.diffs)} diffs in a push, {most} at most"
+            raise Refusal(closing.BAD_MESSAGE, message, push.push_id)
+        read_only = self.grant is not None and self.grant.read_only
+        incoming = Incoming(user.name, self.device, push.push_id, push.diffs, push.again, read_only)
+        waiting = Waiting(incoming, self, size)
+        self._under_way += 1
+        self._bytes_under_way += size
+        if self.state is State.LIVE:
+            user.push(waiting)
+        else:
+            self._held.append(waiting)
+        await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        """Read no further while too much is under way: the peer feels it, the hub does not."""
+        limits = self._services.limits
+        while not self.is_closed and (
+            self._under_way >= limits.max_pushes_under_way
+            or self._bytes_under_way >= 2 * limits.max_frame_bytes
+        ):
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def _received(self, message: Received, user: User) -> None:
+        clock = min(message.logical_clock, user.head)
+        self._services.store.received(user.name, self.device, clock)
+
+    def _renew(self, message: Auth, user: User) -> None:
+        grant = self._check(message.token, self.device)
+        if grant.user != user.name:
+            raise Refusal(closing.FORBIDDEN, "the token is another user's")
+        self.grant = grant
+        self._send(encode(Authenticated(grant.expires)))
+
+    # Out
+
+    def hear(self, clock: int, frame: bytes) -> None:
+        """Take the next clock, another device's push."""
+        self.place = Place(clock, None)
+        self._send(frame)
+        self._look_behind()
+
+    def acknowledge(self, stored: Stored) -> None:
+        """Take the next clock, which is this device's own push."""
+        self.place = Place(stored.clock, None)
+        self.send_ack(stored)
+        self._look_behind()
+
+    def send_ack(self, stored: Stored) -> None:
+        """Send the device's own push."""
+        if stored.lost or stored.rejected:
+            self._told.add(stored.push_id)
+        self._send(ack_frame(stored))
+
+    def told(self, push_id: int) -> bool:
+        """Whether this connection has sent an ack with this push's outcome."""
+        return push_id in self._told
+
+    def settled(self, waiting: Waiting, _stored: Stored | None, /) -> None:
+        """A push of this session is stored, or had been stored before."""
+        self._under_way -= 1
+        self._bytes_under_way -= waiting.size
+        self._make_room()
+
+    def failed(self, _waiting: Waiting, /) -> None:
+        """A push of this session could not be stored; the device will send it again."""
+        self.end(closing.SERVER_BUSY, "the store failed; try again later")
+
+    def _send(self, frame: bytes) -> None:
+        if not self.is_closed:
+            self.link.send(frame)
+
+    # Catching up
+
+    def become_live(self) -> None:
+        """From here on the user hands each push to the session."""
+        if self.is_closed:
+            return
+        self._move(Event.LEVEL)
+        self._user.live[self.device] = self
+        for waiting in self._held:
+            self._user.push(waiting)
+        self._held.clear()
+
+    def _look_behind(self) -> None:
+        """Over the buffer's cap the session goes back to catching up (section 6, step 4)."""
+        if self.state is State.LIVE and self.link.buffered > (
+            self._services.limits.send_buffer_bytes
+        ):
+            self._move(Event.FELL_BEHIND)
+            self._start_catching_up(self._user)
+
+    def _start_catching_up(self, user: User) -> None:
+        self._catching_up = asyncio.create_task(self._catch_up(user), name="catch-up")
+
+    async def _catch_up(self, user: User) -> None:
+        try:
+            await catch_up(self, user, self._services.store, self._services.limits)
+        except StoreFailed:
+            self.end(closing.SERVER_BUSY, "the store failed; try again later")
+
+    async def _stop_catching_up(self) -> None:
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._catching_up
+
+    # The end
+
+    def end(self, reason: Closing, message: str, push_id: int | None = None) -> None:
+        """Tell the device why, as the last frame, and begin to close."""
+        if self.is_closed:
+            return
+        if reason.error is not None:
+            self.link.send(encode(Error(reason.error, message, push_id)))
+        self._move(Event.CLOSED)
+        text = message.encode()[:LONGEST_REASON].decode(errors="ignore")
+        self.link.close(reason.code, text)
+        logger.info(
+            "closed", user=self.user_name, device=self.device, code=reason.code, reason=message
+        )
+
+    def _move(self, event: Event) -> None:
+        before, self.state = self.state, TRANSITIONS[self.state][event]
+        if before is State.LIVE and self._user.live.get(self.device) is self:
+            del self._user.live[self.device]
+        if self.is_closed and self.closing_since is None:
+            self.closing_since = asyncio.get_running_loop().time()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    async def _wait_until_gone(self) -> None:
+        """Read past what still comes, until the connection is closed or cut off."""
+        while await self.link.receive() is not None:
+            pass

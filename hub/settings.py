@@ -1,0 +1,456 @@
+"""What the operator decides, each setting defined once: by its field in `Settings` or `Limits`.
+
+The field's name, type, bounds, default and text make its flag (`--http-port`), its variable in the
+environment (`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; limits in the table
+`[limits]`) and its line in the help. What is said more than once counts in this order:
+
+    flag > environment > TOML file > default
+
+An empty variable counts as none. A path in the TOML file is relative to the file's own folder, any
+other to the working directory. No secret is ever a setting: only the name of the file that has it.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from hub.errors import SettingsError
+from hub.limits import Limits
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LogFormat: TypeAlias = Literal["auto", "text", "json"]
+
+GROUPS: Final = (
+    "Listening",
+    "Data",
+    "Tokens",
+    "Application rules",
+    "Limits",
+    "Logs",
+    "Settings file",
+)
+_LISTENING, _DATA, _TOKENS, _RULES, _LIMITS, _LOGS, _FILE = GROUPS
+
+_ENV_PREFIX: Final = "MOBYNC_"
+_LIMITS_TABLE: Final = "limits"
+_CONFIG: Final = "config"
+_LONGEST_SHOWN: Final = 80
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+
+
+def _in(
+    group: str,
+    description: str,
+    value: str = "",
+    *,
+    least: int | None = None,
+    most: int | None = None,
+) -> Meta:
+    """Where a setting stands in the help, its text, how its value is called there, its bounds."""
+    extra = {"group": group, "value": value}
+    return Meta(description=description, extra=extra, ge=least, le=most)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that an operator decides.
+
+    Raises:
+        SettingsError: settings that contradict each other.
+
+    """
+
+    host: Annotated[str, _in(_LISTENING, "Address that devices connect to.", "HOST")] = "127.0.0.1"
+    port: Annotated[
+        int,
+        _in(_LISTENING, "Port for devices (WebSocket); 0 takes a free one.", least=0, most=65535),
+    ] = 8765
+    http_host: Annotated[
+        str | None, _in(_LISTENING, "Address for HTTP, if not that of --host.", "HOST")
+    ] = None
+    http_port: Annotated[
+        int,
+        _in(
+            _LISTENING,
+            "Port for HTTP (polling clients, health); 0 takes a free one.",
+            least=0,
+            most=65535,
+        ),
+    ] = 8766
+    origins: Annotated[
+        tuple[str, ...],
+        _in(
+            _LISTENING,
+            "Web pages that may connect, by origin (https://app.example.com); if none is given, "
+            "any page may, for it is the token that counts.",
+            "ORIGIN,ORIGIN",
+        ),
+    ] = ()
+    compression: Annotated[
+        bool, _in(_LISTENING, "Compress frames: less traffic, four times the memory a device.")
+    ] = False
+
+    data: Annotated[Path, _in(_DATA, "The SQLite file with everybody's data.")] = Path("hub.db")
+
+    dev: Annotated[
+        bool, _in(_TOKENS, "For trying: a token is simply the user's name. Loopback only.")
+    ] = False
+    token_secret_file: Annotated[
+        Path | None,
+        _in(_TOKENS, "Tokens are JWTs signed with the secret in this file (HS256, 32 bytes up)."),
+    ] = None
+    token_key_file: Annotated[
+        Path | None,
+        _in(
+            _TOKENS,
+            "Tokens are JWTs that this PEM public key proves: RSA (RS256), EC P-256 (ES256) or "
+            "Ed25519 (EdDSA).",
+        ),
+    ] = None
+    token_audience: Annotated[
+        str | None,
+        _in(
+            _TOKENS,
+            "What a token's aud must name. Without it a token for any audience is refused "
+            "(RFC 7519, section 4.1.3).",
+        ),
+    ] = None
+    token_leeway_seconds: Annotated[
+        float,
+        _in(_TOKENS, "How much longer a token counts, for clocks that differ.", least=0, most=3600),
+    ] = 0.0
+
+    policy: Annotated[
+        str | None,
+        _in(
+            _RULES,
+            "The application's own rules, asked about each diff: a Python object, found from the "
+            "working directory too.",
+            "PACKAGE.MODULE:OBJECT",
+        ),
+    ] = None
+
+    log_level: Annotated[LogLevel, _in(_LOGS, "The least that is logged.")] = "info"
+    log_format: Annotated[
+        LogFormat, _in(_LOGS, "auto: text for people on a terminal, JSON lines otherwise.")
+    ] = "auto"
+
+    config: Annotated[
+        Path | None, _in(_FILE, "A TOML file with any of these settings, limits under [limits].")
+    ] = None
+
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        self._check_tokens()
+        self._check_dev_hosts()
+        for origin in self.origins:
+            _check_origin(origin)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port for devices."""
+        return self.host, self.port
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port for HTTP."""
+        return self.http_host or self.host, self.http_port
+
+    def _check_tokens(self) -> None:
+        ways = ("dev", "token_secret_file", "token_key_file")
+        chosen = [name for name in ways if getattr(self, name)]
+        if not chosen:
+            raise SettingsError(
+                "nothing says whose tokens count, so nobody could connect",
+                "give --token-secret-file or --token-key-file, or --dev to try the hub here",
+            )
+        if len(chosen) > 1:
+            raise SettingsError(
+                f"{' and '.join(chosen)} say two things about whose tokens count",
+                "keep one of them",
+                *chosen,
+            )
+
+    def _check_dev_hosts(self) -> None:
+        for name in ("host", "http_host"):
+            host = getattr(self, name)
+            if self.dev and host and not _is_loopback(host):
+                raise SettingsError(
+                    f"{name} is {host}, which other machines may reach, and with dev on anybody "
+                    "there could be any user",
+                    "listen on 127.0.0.1, or use tokens instead of dev",
+                    name,
+                    "dev",
+                )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_origin(origin: str) -> None:
+    """An origin with a path or a last slash would never equal what a browser sends (RFC 6454)."""
+    if not _ORIGIN.fullmatch(origin):
+        raise SettingsError(
+            f"origins has {_shown(origin)}, which no browser would send",
+            "give scheme, host and port only, as in https://app.example.com",
+            "origins",
+        )
+
+
+class Definition(NamedTuple):
+    """One setting, as its field defines it; `table` is its table in the TOML file, or empty."""
+
+    name: str
+    type: Any
+    default: Any
+    meta: Meta
+    table: str
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def env(self) -> str:
+        """The variable in the environment."""
+        return _ENV_PREFIX + self.name.upper()
+
+    @property
+    def key(self) -> str | None:
+        """The key in the TOML file, dotted; none for the file's own name."""
+        if self.name == _CONFIG:
+            return None
+        return f"{self.table}.{self.name}" if self.table else self.name
+
+    @property
+    def help(self) -> str:
+        """What it is for, in a sentence."""
+        return self.meta.description or ""
+
+    @property
+    def group(self) -> str:
+        """Under which heading of `GROUPS` it stands."""
+        group: str = (self.meta.extra or {}).get("group", _LIMITS)
+        return group
+
+    @property
+    def kind(self) -> Any:
+        """The type, without its texts and without None."""
+        kind = self.type.__origin__
+        if isinstance(kind, UnionType):
+            return next(part for part in get_args(kind) if part is not NoneType)
+        return kind
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off."""
+        return self.kind is bool
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that count, where not any text does."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def metavar(self) -> str:
+        """How the value is called in the help."""
+        called = (self.meta.extra or {}).get("value")
+        return called or "|".join(self.choices) or _METAVARS[self.kind]
+
+    @property
+    def wanted(self) -> str:
+        """What counts as a value, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        return _WANTED[self.kind] + _bounds(self.meta)
+
+    @property
+    def shown_default(self) -> str:
+        """The default as a person writes it; empty for none."""
+        if self.default is None or self.default == ():
+            return ""
+        return f"{self.default:g}" if self.kind is float else str(self.default)
+
+
+_METAVARS: Final[Mapping[Any, str]] = {
+    int: "NUMBER",
+    float: "SECONDS",
+    bool: "",
+    str: "TEXT",
+    Path: "FILE",
+}
+_WANTED: Final[Mapping[Any, str]] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text that is not empty",
+    Path: "the name of a file",
+    tuple[str, ...]: "a list of texts",
+}
+
+
+def _bounds(meta: Meta) -> str:
+    if meta.gt is not None:
+        return f" above {meta.gt:g} and at most {meta.le:.16g}"
+    return "" if meta.ge is None else f" from {meta.ge} to {meta.le}"
+
+
+def _definitions(struct: type[msgspec.Struct], table: str) -> Iterator[Definition]:
+    for field in msgspec.structs.fields(struct):
+        for meta in getattr(field.type, "__metadata__", ()):
+            yield Definition(field.name, field.type, field.default, meta, table)
+
+
+DEFINITIONS: Final = (*_definitions(Settings, ""), *_definitions(Limits, _LIMITS_TABLE))
+_BY_KEY: Final = {definition.key: definition for definition in DEFINITIONS if definition.key}
+
+
+class Given(NamedTuple):
+    """A value as somebody gave it, and where; text (of a flag or a variable) is yet to be read."""
+
+    value: object
+    place: str
+    is_text: bool = True
+    folder: Path = Path()
+
+
+class Loaded(NamedTuple):
+    """The settings, and where each that is not the default was set."""
+
+    settings: Settings
+    places: Mapping[str, str]
+
+
+def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Loaded:
+    """Read flags (by the setting's name; None: not given), environment and TOML file.
+
+    Raises:
+        SettingsError: says which setting cannot be, where it was set, and how to mend it.
+
+    """
+    given = {**_from_environment(env), **_from_flags(flags)}
+    try:
+        given = {**_from_file(given.get(_CONFIG)), **given}
+        return Loaded(_build(given), _places(given))
+    except SettingsError as error:
+        error.place(_places(given))
+        raise
+
+
+def _places(given: Mapping[str, Given]) -> dict[str, str]:
+    return {name: value.place for name, value in given.items()}
+
+
+def _build(given: Mapping[str, Given]) -> Settings:
+    values: dict[str, Any] = {
+        item.name: _read(item, given[item.name]) for item in DEFINITIONS if item.name in given
+    }
+    bounds = {name: values.pop(name) for name in Limits.__struct_fields__ if name in values}
+    return Settings(**values, limits=Limits(**bounds))
+
+
+def _from_flags(flags: Mapping[str, object]) -> dict[str, Given]:
+    return {
+        item.name: Given(flags[item.name], item.flag)
+        for item in DEFINITIONS
+        if flags.get(item.name) is not None
+    }
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Given]:
+    return {item.name: Given(env[item.env], item.env) for item in DEFINITIONS if env.get(item.env)}
+
+
+def _from_file(config: Given | None) -> dict[str, Given]:
+    if config is None:
+        return {}
+    path = Path(str(config.value))
+    given = {}
+    for key, value in _flat(_parse(path)):
+        item = _BY_KEY.get(key) or _refuse_key(key, path)
+        given[item.name] = Given(value, f"{path}: {key}", is_text=False, folder=path.parent)
+    return given
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = f"the settings file {path} cannot be read: {error.strerror}"
+    except ValueError as error:
+        problem = f"the settings file {path} is not TOML: {error}"
+    raise SettingsError(problem, "name another file, or mend this one", _CONFIG)
+
+
+def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Every key with its value, a key of a table as `table.key`."""
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{inner}", each) for inner, each in value.items())
+        else:
+            yield key, value
+
+
+def _refuse_key(key: str, path: Path) -> Definition:
+    raise SettingsError(
+        f"the settings file {path} has {key}, which is no setting",
+        f"write {_nearest(key)}" if _nearest(key) else "see mobync-hub settings for all there are",
+        _CONFIG,
+    )
+
+
+def _nearest(key: str) -> str:
+    """The key that was probably meant: the same name in another table counts as nearest."""
+    name = key.rpartition(".")[2]
+    by_name = {item.name: item.key for item in _BY_KEY.values()}
+    close = get_close_matches(name, by_name, n=1)
+    return by_name[close[0]] or "" if close else ""
+
+
+def _read(item: Definition, given: Given) -> object:
+    try:
+        return msgspec.convert(
+            _parts(item, given),
+            item.type,
+            strict=not given.is_text,
+            dec_hook=partial(_as_path, given.folder),
+        )
+    except ValueError:
+        problem = f"{item.name} is {_shown(given.value)}, which is not {item.wanted}"
+    raise SettingsError(problem, f"give {item.wanted}", item.name)
+
+
+def _parts(item: Definition, given: Given) -> object:
+    """The value as it is, or a list where a list is written as text."""
+    if given.value == "":
+        raise ValueError
+    if given.is_text and item.kind == tuple[str, ...]:
+        return [part.strip() for part in str(given.value).split(",") if part.strip()]
+    return given.value
+
+
+def _as_path(folder: Path, _type: type, value: object) -> Path:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    return folder / value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

@@ -1,0 +1,44 @@
+"""Where the store's SQL runs: one connection, one unit of work at a time.
+
+A unit of work is one function of the connection, so that a whole transaction costs one hop to
+the thread and back, and two tasks can never share one. Cancelling whoever awaits a unit does not
+cancel the unit: the task that commits is therefore never cancelled by a session.
+"""
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import aiosqlite
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """One SQLite connection and whatever runs it."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one unit of work after those before it."""
+
+    async def close(self) -> None:
+        """Finish the units under way and close the connection."""
+
+
+OpenExecutor = Callable[[Callable[[], sqlite3.Connection]], Awaitable[Executor]]
+"""Makes an executor of a function that connects."""
+
+
+class ThreadExecutor(aiosqlite.Connection):
+    """The connection on a thread of its own, which is aiosqlite's."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one unit of work after those before it."""
+        run_on_thread: Callable[..., Awaitable[T]] = self._execute
+        return await run_on_thread(work, self._conn)
+
+
+async def on_thread(connect: Callable[[], sqlite3.Connection]) -> Executor:
+    """Open a connection on a thread of its own."""
+    executor = ThreadExecutor(connect, iter_chunk_size=64)
+    await executor
+    return executor

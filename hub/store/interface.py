@@ -1,0 +1,128 @@
+"""What the hub asks of a store. `tests/hub/store/contract.py` holds every store to it.
+
+A store decides (`protocol.merge`) and keeps in one durable transaction. It may write the objects
+behind the log, as long as what it answers, also after a crash, is what the log says.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from protocol.diffs import Held, Key
+from protocol.messages import Lost, PushOutcome, Rejected, SnapshotObject
+
+LAST_NUMBER: Final = 2**63 - 1
+
+
+class UserStanding(NamedTuple):
+    """A user's history: its name, the clock of its last push, the newest tombstone dropped."""
+
+    log_id: str
+    head: int
+    line: int
+
+
+class DeviceStanding(NamedTuple):
+    """A device's last stored push, how far it has `received`, and outcomes since then."""
+
+    last_push_id: int
+    received: int
+    outcomes: Sequence[PushOutcome]
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A push as it comes to the store, its diffs still any JSON.
+
+    A `polled` push (section 9) has no push id; diffs that the log after their base already holds
+    are left out of it, and it is not stored if none is left.
+    """
+
+    user: str
+    device: str
+    push_id: int
+    diffs: Sequence[Any]
+    again: bool = False
+    read_only: bool = False
+    polled: bool = False
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A push as the log holds it. `diffs` is JSON, spliced into frames and never parsed.
+
+    `differs`: the effective push is not what was sent; always true for one read from the log.
+    """
+
+    clock: int
+    device: str
+    push_id: int
+    diffs: bytes
+    lost: Sequence[Lost] = ()
+    rejected: Sequence[Rejected] = ()
+    differs: bool = True
+
+
+class Cursor(NamedTuple):
+    """Where paging through the objects stands: behind the object `number` changed at `clock`."""
+
+    clock: int
+    number: int = LAST_NUMBER
+
+    @property
+    def finished(self) -> int:
+        """The last clock of which no object is left over."""
+        return self.clock if self.number == LAST_NUMBER else self.clock - 1
+
+
+class Page(NamedTuple):
+    """Objects in the order of their last change.
+
+    `clock` is the last one that the pages so far finish. `head` is the clock up to which the
+    objects were folded when this page was read. `cursor` is None when nothing is left over.
+    """
+
+    objects: Sequence[SnapshotObject]
+    clock: int
+    head: int
+    cursor: Cursor | None
+
+
+class Store(Protocol):
+    """One hub's data. Every method but `received` raises `StoreFailed`."""
+
+    async def open(self) -> None:
+        """Open, or make, the data, and bring it to where its log says it is."""
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the data."""
+
+    async def user(self, name: str) -> UserStanding:
+        """How a user stands; one seen for the first time gets a new log id."""
+
+    async def device(self, user: str, name: str) -> DeviceStanding:
+        """How a device stands; one never seen has all zeros."""
+
+    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
+        """Decide and store these pushes, in this order, in one durable transaction.
+
+        None stands for a push that was stored before. When this returns, all of it survives a
+        power cut; when it raises, nothing of it was stored.
+        """
+
+    async def log(self, user: str, after: int, max_bytes: int) -> Sequence[Stored]:
+        """Pushes with the clocks after + 1, after + 2, …, at least one unless there is none."""
+
+    async def first_clock(self, user: str) -> int:
+        """The first clock that the log still holds; head + 1 if it holds none."""
+
+    async def page(self, user: str, cursor: Cursor, skip_deleted: int, max_bytes: int) -> Page:
+        """Objects changed behind the cursor, deleted ones only if later than `skip_deleted`."""
+
+    async def count(self, user: str, after: int) -> int:
+        """How many objects changed after a clock: an estimate for a progress bar."""
+
+    async def objects(self, user: str, keys: Sequence[Key]) -> Mapping[Key, Held]:
+        """Objects as they stand at the head, less those never heard of."""
+
+    def received(self, user: str, device: str, clock: int) -> None:
+        """Note how far a device is; stored soon, and lost without harm."""

@@ -1,0 +1,90 @@
+"""Objects and leftovers as they lie in the hub's tables, there and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import orjson
+
+from protocol.diffs import Held, Object, Stamp, Tombstone
+from protocol.merge import Outcome, Refused
+from protocol.messages import Lost, Rejected
+
+ObjectRow: TypeAlias = tuple[int, int, int, int, str | bytes | None, str | bytes | None]
+"""created, clock, timestamp, device_no, fields, stamps."""
+
+
+class Leftovers(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What did not become part of the effective push; the `refused` column of the log.
+
+    `ids` are those of the diffs of which nothing at all is effective.
+    """
+
+    lost: Sequence[Lost] = ()
+    rejected: Sequence[Rejected] = ()
+    diffs: Sequence[Refused] = ()
+    ids: Sequence[str] = ()
+
+
+_leftovers: Final = msgspec.json.Decoder(Leftovers)
+
+
+def leftovers_of(outcome: Outcome) -> str | None:
+    """The `refused` column of a push; None if all of it is effective."""
+    if not outcome.differs:
+        return None
+    effective = {diff.id for diff in outcome.diffs}
+    ids = [name for name in outcome.ids if name not in effective]
+    leftovers = Leftovers(outcome.lost, outcome.rejected, outcome.refused, ids)
+    return msgspec.json.encode(leftovers).decode()
+
+
+def read_leftovers(column: str | bytes) -> Leftovers:
+    """Read the `refused` column back."""
+    return _leftovers.decode(column)
+
+
+def object_row(held: Held, numbers: Mapping[str, int]) -> ObjectRow:
+    """An object's columns; `numbers` of the user's devices by their names."""
+    if isinstance(held, Tombstone):
+        return 0, held.clock, held.timestamp, numbers[held.device], None, None
+    newest = _newest(held)
+    older = {
+        name: (stamp.clock, stamp.timestamp, numbers[stamp.device])
+        for name, stamp in held.stamps.items()
+        if stamp is not newest and stamp != newest
+    }
+    return (
+        held.created,
+        held.clock,
+        newest.timestamp,
+        numbers.get(newest.device, 0),
+        orjson.dumps(held.fields).decode(),
+        orjson.dumps(older).decode() if older else None,
+    )
+
+
+def read_object(row: ObjectRow, names: Mapping[int, str]) -> Held:
+    """Read an object's columns back; `names` of the user's devices by their numbers."""
+    created, clock, timestamp, device_no, json_data, json_stamps = row
+    device = names.get(device_no, "")
+    if json_data is None:
+        return Tombstone(clock, timestamp, device)
+    fields = orjson.loads(json_data)
+    newest = Stamp(clock, timestamp, device)
+    stamps = {name: newest for name in fields if name != "id"}
+    for name, (at, when, number) in _older(json_stamps):
+        stamps[name] = Stamp(at, when, names[number])
+    return Object(created, clock, fields, stamps, len(json_data))
+
+
+def _older(json_stamps: str | bytes | None) -> Any:
+    return orjson.loads(json_stamps).items() if json_stamps else ()
+
+
+def _newest(held: Object) -> Stamp:
+    """The stamp that is not written per field; an object of nothing but an id has none."""
+    for stamp in held.stamps.values():
+        if stamp.clock == held.clock:
+            return stamp
+    return Stamp(held.clock, 0, "")

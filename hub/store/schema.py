@@ -1,0 +1,150 @@
+"""The hub's file: its tables, its version, and who may open it.
+
+The `log` alone is the truth. Its rows are appended in the order in which they arrive, and nothing
+else is written in the transaction that makes them durable. `log_clocks` (where a user's clock is),
+`objects`, `devices` and the heads in `users` are written behind it, up to the row `folded`; a
+start after a crash folds the rest.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
+
+APPLICATION_ID: Final = 0x6D6F6279
+"""'moby', in the header of every hub file."""
+VERSION: Final = 1
+
+TABLES: Final = """
+CREATE TABLE hub (
+    folded INTEGER NOT NULL            -- the last row of the log that all below have taken in
+) STRICT;
+INSERT INTO hub VALUES (0);
+
+CREATE TABLE users (
+    user_no INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    log_id TEXT NOT NULL,
+    head INTEGER NOT NULL DEFAULT 0,   -- the clock of the last push folded
+    line INTEGER NOT NULL DEFAULT 0    -- the newest tombstone that was dropped
+) STRICT;
+
+CREATE TABLE devices (
+    device_no INTEGER PRIMARY KEY,
+    user_no INTEGER NOT NULL REFERENCES users,
+    name TEXT NOT NULL,
+    last_push_id INTEGER NOT NULL DEFAULT 0,
+    received INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (user_no, name)
+) STRICT;
+
+CREATE TABLE log (
+    seq INTEGER PRIMARY KEY,           -- the order of arrival, over all users
+    user_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    device_no INTEGER NOT NULL,
+    push_id INTEGER NOT NULL,          -- 0: pushed by a polling client
+    stored_at INTEGER NOT NULL,        -- ms since 1970 by the hub's clock
+    diffs TEXT NOT NULL,               -- the effective push, as it goes out
+    refused TEXT                       -- what lost, was rejected or had no effect
+) STRICT;
+CREATE INDEX log_refused ON log (user_no, device_no, clock) WHERE refused IS NOT NULL;
+
+CREATE TABLE log_clocks (
+    user_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (user_no, clock)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE objects (
+    object_no INTEGER PRIMARY KEY,
+    user_no INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    id TEXT NOT NULL,
+    created INTEGER NOT NULL,          -- clocks; created is 0 for a tombstone
+    clock INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,        -- of the newest stamp, ms
+    device_no INTEGER NOT NULL,        -- of the newest stamp
+    fields TEXT,                       -- NULL: deleted
+    stamps TEXT,                       -- {field: [clock, timestamp, device_no]} where older
+    UNIQUE (user_no, model, id)
+) STRICT;
+CREATE INDEX objects_by_clock ON objects (user_no, clock);
+
+CREATE VIEW diffs AS                   -- the log in mobync's columns; its clocks count from 0
+SELECT
+    edit.value ->> 'id' AS id,
+    users.name AS owner,
+    log.clock - 1 AS logical_clock,
+    edit.value ->> 'utc_timestamp' AS utc_timestamp,
+    edit.value ->> 'type' AS type,
+    edit.value ->> 'model' AS model,
+    edit.value -> 'json_data' AS json_data
+FROM log JOIN users USING (user_no), json_each(log.diffs) AS edit;
+"""
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Connect to a hub file.
+
+    Raises:
+        StoreFailed: the file cannot be opened.
+
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StoreFailed(f"cannot open {path}: {error}") from None
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file, and set the writer's connection up.
+
+    Raises:
+        FileTooNew, NotAHubFile: the file is left as it is.
+        StoreFailed: it cannot be read or written.
+
+    """
+    try:
+        _check_header(connection, path)
+        # FULL: a commit returns after the fdatasync of the WAL. Acked means durable.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        # Checkpoints are the writer's own business, after a fold and not inside a commit.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        if _value(connection, "user_version") == 0:
+            _make_tables(connection)
+    except sqlite3.DatabaseError as error:
+        raise StoreFailed(f"cannot use {path}: {error}") from None
+
+
+def _check_header(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        version, application = (_value(connection, n) for n in ("user_version", "application_id"))
+        empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise NotAHubFile(f"{path} is not a hub file ({error}); name another with --data") from None
+    if not empty and application != APPLICATION_ID:
+        raise NotAHubFile(f"{path} belongs to another program; name another file with --data")
+    if version > VERSION:
+        raise FileTooNew(
+            f"{path} has format {version}, and this hub knows formats up to {VERSION}: "
+            "a newer mobync-hub wrote it, serve it with that one"
+        )
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.executescript(
+        f"BEGIN IMMEDIATE;{TABLES}"
+        f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {VERSION};COMMIT;"
+    )
+
+
+def _value(connection: sqlite3.Connection, pragma: str) -> int:
+    row = connection.execute(f"PRAGMA {pragma}").fetchone()
+    return int(row[0])

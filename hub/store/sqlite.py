@@ -1,0 +1,188 @@
+"""The store in one SQLite file: one writer, readers of their own, the fold behind the log.
+
+The writer and the reader each have a connection and a thread; every method below is one hop. The
+task `_keep_folding` is owned by `open` and `close`.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+
+from hub.store import reading
+from hub.store.errors import StoreFailed
+from hub.store.executor import Executor, OpenExecutor, on_thread
+from hub.store.interface import (
+    Cursor,
+    DeviceStanding,
+    Incoming,
+    Page,
+    Stored,
+    UserStanding,
+)
+from hub.store.ledger import Ledger, Rules
+from hub.store.lock import FileLock
+from hub.store.schema import connect, prepare
+from protocol.diffs import Held, Key
+
+T = TypeVar("T")
+FOLD_SECONDS: Final = 0.25
+"""How long objects may lie behind the log."""
+FOLD_ROWS: Final = 1000
+"""How many rows of the log may wait to be folded before a commit makes them wait no longer."""
+
+logger: Final = structlog.get_logger("store")
+
+
+class SqliteStore:
+    """A `Store` in one file. See `hub.store.interface` for what its methods promise."""
+
+    def __init__(self, path: Path, rules: Rules, open_executor: OpenExecutor = on_thread) -> None:
+        self._path = path
+        self._open_executor = open_executor
+        self._lock = FileLock(path)
+        self._ledger = Ledger(rules)
+        self._received: dict[tuple[str, str], int] = {}
+        self._behind = asyncio.Event()
+        self._full = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open or make the file.
+
+        Raises:
+            FileInUse, FileTooNew, NotAHubFile, StoreFailed: it was left as it is.
+
+        """
+        self._lock.acquire()
+        try:
+            self._writer = await self._open_executor(partial(_connect_writer, self._path))
+            self._reader = await self._open_executor(partial(connect, self._path, read_only=True))
+        except BaseException:
+            self._lock.release()
+            raise
+        await self._fold()
+        self._folding = asyncio.create_task(self._keep_folding(), name="fold")
+
+    async def close(self) -> None:
+        """Fold what is left, and leave one whole file behind."""
+        self._folding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._folding
+        try:
+            with contextlib.suppress(StoreFailed):
+                await self._fold()
+            await self._reader.close()
+            await self._writer.close()
+        finally:
+            self._lock.release()
+
+    async def user(self, name: str) -> UserStanding:
+        """How a user stands; one seen for the first time gets a new log id."""
+        return await self._write(partial(self._ledger.user, name))
+
+    async def device(self, user: str, name: str) -> DeviceStanding:
+        """How a device stands; one never seen has all zeros."""
+        return await self._write(partial(self._ledger.device, user, name))
+
+    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
+        """Decide and store these pushes, in this order, in one durable transaction."""
+        stored = await self._write(partial(self._ledger.commit, group))
+        self._behind.set()
+        if self._ledger.unfolded >= FOLD_ROWS:
+            self._full.set()
+        return stored
+
+    async def log(self, user: str, after: int, max_bytes: int) -> Sequence[Stored]:
+        """Pushes with the clocks after + 1, after + 2, …."""
+        return await self._read(
+            user, lambda connection, number: reading.read_log(connection, number, after, max_bytes)
+        )
+
+    async def first_clock(self, user: str) -> int:
+        """The first clock that the log still holds; head + 1 if it holds none."""
+        return await self._read(
+            user,
+            lambda connection, number: (
+                reading.first_clock(connection, number)
+                or reading.folded_head(connection, number) + 1
+            ),
+        )
+
+    async def page(self, user: str, cursor: Cursor, skip_deleted: int, max_bytes: int) -> Page:
+        """Objects changed behind the cursor."""
+        return await self._read(
+            user,
+            lambda connection, number: reading.read_page(
+                connection, number, cursor, skip_deleted, max_bytes
+            ),
+        )
+
+    async def count(self, user: str, after: int) -> int:
+        """How many objects changed after a clock."""
+        return await self._read(
+            user, lambda connection, number: reading.count_objects(connection, number, after)
+        )
+
+    async def objects(self, user: str, keys: Sequence[Key]) -> Mapping[Key, Held]:
+        """Objects as they stand at the head, less those never heard of."""
+        return await self._read(
+            user, lambda connection, number: reading.read_objects(connection, number, keys)
+        )
+
+    def received(self, user: str, device: str, clock: int) -> None:
+        """Note how far a device is; stored with the next fold."""
+        known = self._received.get((user, device), 0)
+        self._received[user, device] = max(known, clock)
+        self._behind.set()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await _run(self._writer, work)
+
+    async def _read(self, user: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
+        def read(connection: sqlite3.Connection) -> T:
+            return work(connection, reading.user_no(connection, user))
+
+        return await _run(self._reader, partial(reading.in_one_read, read=read))
+
+    async def _keep_folding(self) -> None:
+        """Fold within FOLD_SECONDS of a commit, or as soon as FOLD_ROWS wait."""
+        while True:
+            await self._behind.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLD_SECONDS):
+                    await self._full.wait()
+            self._behind.clear()
+            self._full.clear()
+            try:
+                await self._fold()
+            except StoreFailed as error:
+                # The log has it all, so nothing is lost; the next turn tries again.
+                logger.warning("fold failed", error=str(error))
+                self._behind.set()
+
+    async def _fold(self) -> None:
+        received, self._received = self._received, {}
+        await self._write(partial(self._ledger.fold, received))
+        await self._write(self._ledger.checkpoint)
+
+
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    try:
+        prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def _run(executor: Executor, work: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        return await executor.run(work)
+    except sqlite3.Error as error:
+        raise StoreFailed(f"the store failed: {error}") from error

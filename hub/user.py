@@ -1,0 +1,158 @@
+"""One user: the lock, the head, the pushes that wait, the live devices and the broadcast.
+
+The lock is held while a run of the user's pushes is decided, stored and handed out, and while a
+device comes in or becomes live. So whoever holds it knows that everything stored was handed out.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol
+
+from hub.frames import changes_frame
+from hub.lock import UserLock
+from hub.store.interface import Incoming, Store, Stored
+from protocol.closing import Closing
+
+
+class Pusher(Protocol):
+    """Who brought a push, and is told what became of it."""
+
+    def settled(self, waiting: "Waiting", stored: Stored | None, /) -> None:
+        """The push is stored, and was handed out; None: it had been stored before."""
+
+    def failed(self, waiting: "Waiting", /) -> None:
+        """The store failed: the push was not stored."""
+
+
+class Waiting(NamedTuple):
+    """A push that waits to be stored; `size` is in bytes, as it came."""
+
+    incoming: Incoming
+    pusher: Pusher
+    size: int
+
+
+class Receiver(Pusher, Protocol):
+    """A connected device of a user."""
+
+    def hear(self, clock: int, frame: bytes) -> None:
+        """Take the next clock, another device's push."""
+
+    def acknowledge(self, stored: Stored) -> None:
+        """Take the next clock, which is this device's own push."""
+
+    def end(self, reason: Closing, message: str) -> None:
+        """Tell the device why, and close."""
+
+
+class User:
+    """What all connections of one user share."""
+
+    def __init__(
+        self,
+        name: str,
+        submit: Callable[["User"], None],
+        on_idle: Callable[["User"], None],
+    ) -> None:
+        self.name = name
+        self.guests = 0
+        self.log_id = ""
+        self.head = 0
+        self.line = 0
+        self.devices: dict[str, Receiver] = {}
+        self.live: dict[str, Receiver] = {}
+        self.waiting: deque[Waiting] = deque()
+        self.lock = UserLock(self._on_free)
+        self._submit = submit
+        self._on_idle = on_idle
+        self._loaded = False
+
+    async def load(self, store: Store) -> None:
+        """Ask the store how the user stands, once; under the lock."""
+        if not self._loaded:
+            self.log_id, self.head, self.line = await store.user(self.name)
+            self._loaded = True
+
+    def enter(self, device: str, session: Receiver) -> Receiver | None:
+        """Let a device in; the older connection that it replaces. Under the lock.
+
+        What the older one still had under way is forgotten: nothing of it is stored after this
+        (docs/protocol.md, section 6).
+        """
+        older = self.devices.get(device)
+        self.devices[device] = session
+        if older is not None:
+            self.live.pop(device, None)
+            self.waiting = deque(w for w in self.waiting if w.pusher is not older)
+        return older
+
+    def leave(self, device: str, session: Receiver) -> None:
+        """A device's connection is gone."""
+        if self.devices.get(device) is session:
+            del self.devices[device]
+
+    def push(self, waiting: Waiting) -> None:
+        """Let a push wait for its turn."""
+        self.waiting.append(waiting)
+        self._submit(self)
+
+    def next_run(self, most: int) -> Iterator[Waiting]:
+        """Take pushes that wait, in the order in which they came; under the lock."""
+        while self.waiting and most > 0:
+            most -= 1
+            yield self.waiting.popleft()
+
+    def hand_out(self, waiting: Waiting, stored: Stored | None) -> None:
+        """Tell every live device what was just stored; under the lock, in the order of clocks.
+
+        Neither the ack nor the pusher still being there is needed for the others to hear of it.
+        """
+        if stored is not None:
+            self.head = stored.clock
+            self._broadcast(waiting.pusher, stored)
+        waiting.pusher.settled(waiting, stored)
+
+    def _broadcast(self, pusher: Pusher, stored: Stored) -> None:
+        frame = b""
+        for receiver in tuple(self.live.values()):
+            if receiver is pusher:
+                receiver.acknowledge(stored)
+            else:
+                frame = frame or changes_frame(stored)
+                receiver.hear(stored.clock, frame)
+
+    def _on_free(self) -> None:
+        if self.waiting:
+            self._submit(self)
+        else:
+            self._on_idle(self)
+
+
+class Users:
+    """Every user that somebody is here for, or that has something under way."""
+
+    def __init__(self, store: Store, submit: Callable[[User], None]) -> None:
+        self._store = store
+        self._submit = submit
+        self._users: dict[str, User] = {}
+
+    @asynccontextmanager
+    async def visit(self, name: str) -> AsyncIterator[User]:
+        """Keep a user in memory for as long as this lasts."""
+        user = self._users.get(name)
+        if user is None:
+            user = self._users[name] = User(name, self._submit, self._retire)
+        user.guests += 1
+        try:
+            async with user.lock:
+                await user.load(self._store)
+            yield user
+        finally:
+            user.guests -= 1
+            self._retire(user)
+
+    def _retire(self, user: User) -> None:
+        """Forget a user whom nobody visits, once nothing of it waits to be stored."""
+        if not user.guests and not user.waiting and not user.lock.is_held:
+            self._users.pop(user.name, None)
