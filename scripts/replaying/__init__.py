@@ -1,0 +1,1 @@
+"""What `scripts/replay` is made of."""
