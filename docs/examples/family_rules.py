@@ -1,4 +1,6 @@
-"""A family's rules for its lists, to learn from: copy, change, and start the hub with
+"""A family's rules for its lists, to learn from and to change.
+
+Start the hub with them:
 
     cd docs/examples
     mobync-hub serve --dev --policy family_rules:family_rules
