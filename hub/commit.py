@@ -5,7 +5,6 @@ whose pushes did not all fit into a group goes to the end of the line.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -29,8 +28,19 @@ class Turn(NamedTuple):
     run: Sequence[Waiting]
 
 
+class Committed(NamedTuple):
+    """A group that was committed: what became of each push; None if the store failed."""
+
+    turns: Sequence[Turn]
+    stored: Sequence[Stored | None] | None
+
+
 class GroupCommit:
-    """Takes what waits, commits it, hands it out, and begins again."""
+    """Takes what waits, commits it, hands it out, and begins again.
+
+    While one group is on its way to the disk, the one before it is handed out. They have no user
+    in common: a user's lock is held until its pushes are handed out.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,57 +48,65 @@ class GroupCommit:
         self._something_waits = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._takes_more = True
 
     def submit(self, user: User) -> None:
         """A user has pushes that wait."""
+        if not self._takes_more:
+            return
         self._line[user] = None
         self._idle.clear()
         self._something_waits.set()
 
     async def run(self) -> None:
-        """Commit until cancelled; what is under way then is committed but not handed out."""
+        """Commit until cancelled."""
+        before: Committed | None = None
         while True:
-            await self._something_waits.wait()
+            if before is None:
+                await self._something_waits.wait()
             self._something_waits.clear()
             turns = list(self._take_turns())
-            if turns:
-                await self._commit(turns)
-            if not self._line:
+            committing = asyncio.create_task(self._commit(turns), name="group") if turns else None
+            await asyncio.sleep(0)  # The commit is on its way before anything is handed out.
+            if before is not None:
+                _hand_out(before)
+            before = await committing if committing else None
+            if before is None and not self._line:
                 self._idle.set()
 
-    async def drained(self) -> None:
-        """Wait until nothing waits to be stored."""
+    async def drain(self) -> None:
+        """Take no more, and wait until all that was taken is stored and handed out."""
+        self._takes_more = False
         await self._idle.wait()
 
     def _take_turns(self) -> Iterator[Turn]:
         """Take the users in line whose lock is free; the others come back when theirs is."""
         room = MOST_PER_GROUP
-        line = deque(self._line)
-        while line and room > 0:
-            user = line.popleft()
+        for user in tuple(self._line):
+            if room <= 0:
+                self._something_waits.set()
+                return
             del self._line[user]
             if user.lock.try_acquire():
                 run = list(user.next_run(min(room, MOST_PER_USER)))
                 room -= len(run)
                 yield Turn(user, run)
-        if self._line:
-            self._something_waits.set()
 
-    async def _commit(self, turns: Sequence[Turn]) -> None:
+    async def _commit(self, turns: Sequence[Turn]) -> Committed:
+        group = [waiting.incoming for turn in turns for waiting in turn.run]
         try:
-            stored = iter(await self._stored(turns))
-            for user, run in turns:
-                for waiting in run:
-                    user.hand_out(waiting, next(stored))
+            return Committed(turns, await self._store.commit(group))
         except StoreFailed as error:
             logger.warning("commit failed", error=str(error))
-            for _user, run in turns:
-                for waiting in run:
-                    waiting.pusher.failed(waiting)
-        finally:
-            for user, _run in turns:
-                user.lock.release()
+            return Committed(turns, None)
 
-    async def _stored(self, turns: Sequence[Turn]) -> Sequence[Stored | None]:
-        group = [waiting.incoming for turn in turns for waiting in turn.run]
-        return await self._store.commit(group)
+
+def _hand_out(group: Committed) -> None:
+    stored = iter(group.stored) if group.stored is not None else None
+    for user, run in group.turns:
+        for waiting in run:
+            if stored is None:
+                waiting.pusher.failed(waiting)
+            else:
+                user.hand_out(waiting, next(stored))
+        user.lock.release()

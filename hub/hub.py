@@ -73,7 +73,7 @@ class Hub:
     async def stop(self) -> None:
         """Let what is under way finish, then tell everybody; the links close by themselves."""
         self.stopping = True
-        await self.commits.drained()
+        await self.commits.drain()
         for session in tuple(self.sessions):
             session.end(closing.SHUTTING_DOWN, "the hub stops; come back soon")
 

@@ -27,8 +27,8 @@ from hub.store.ledger import Rules
 from hub.store.sqlite import SqliteStore
 from protocol.messages import PATH, SUBPROTOCOL
 
-STORE_SECONDS: Final = 2.0
-"""Of the time to stop, what is kept for the store."""
+SHARE_OF_PEERS: Final = 0.7
+"""Of the time to stop, what peers may take to say goodbye; the rest is for those cut off."""
 
 logger: Final = structlog.get_logger("hub")
 
@@ -107,7 +107,7 @@ async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
     try:
         yield f"ws://{_address(server)}{PATH}"
     finally:
-        await _stop(hub, server, limits.stop_seconds - STORE_SECONDS)
+        await _stop(hub, server, limits.stop_seconds)
 
 
 def _only_sync(connection: ServerConnection, request: Request) -> Response | None:
@@ -117,14 +117,18 @@ def _only_sync(connection: ServerConnection, request: Request) -> Response | Non
 
 
 async def _stop(hub: Hub, server: Server, seconds: float) -> None:
+    """Stop within `seconds`, with peers that answer nothing, too."""
     server.close(close_connections=False)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds * SHARE_OF_PEERS):
             await hub.stop()
             await server.wait_closed()
             return
     hub.abort()
-    await server.wait_closed()
+    with contextlib.suppress(TimeoutError):
+        # Connections that have not finished their handshake end with the loop.
+        async with asyncio.timeout(seconds * (1 - SHARE_OF_PEERS) / 2):
+            await server.wait_closed()
 
 
 def _address(server: Server) -> str:
