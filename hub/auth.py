@@ -20,7 +20,7 @@ A claim that is null or of another type makes the token worthless; all other cla
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from unicodedata import category
 
 import jwt
@@ -92,18 +92,25 @@ class DevAuthority:
         return Grant(_name(token, "the token, which is the user's name under --dev,", MAX_USER))
 
 
-class Key(NamedTuple):
+class Secret(NamedTuple):
+    """What both makes and proves a token."""
+
+    algorithm: str
+    material: bytes
+
+
+class ProvingKey(NamedTuple):
     """What proves a token, and the one algorithm that it is for."""
 
     algorithm: str
-    material: bytes | PublicKey
+    material: PublicKey
 
 
 class SigningKey(NamedTuple):
     """What makes a token, and the one algorithm that it is for."""
 
     algorithm: str
-    material: bytes | PrivateKey
+    material: PrivateKey
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -119,7 +126,12 @@ class JwtAuthority:
     """Tokens are JWTs that the hub's key proves, for this audience if one is given."""
 
     def __init__(
-        self, key: Key, now: Now, *, leeway_seconds: float = 0.0, audience: str | None = None
+        self,
+        key: Secret | ProvingKey,
+        now: Now,
+        *,
+        leeway_seconds: float = 0.0,
+        audience: str | None = None,
     ) -> None:
         self._key = key
         self._now = now
@@ -159,7 +171,7 @@ class JwtAuthority:
         return expires
 
 
-def _prove(token: object, key: Key) -> bytes:
+def _prove(token: object, key: Secret | ProvingKey) -> bytes:
     if not isinstance(token, str) or len(token) > MAX_TOKEN or not token.isascii():
         raise Unauthorized("the token is not a JWT")
     try:
@@ -187,12 +199,31 @@ def _name(value: object, what: str, most: int) -> str:
 
 def _ms(seconds: float) -> int:
     """Any number of seconds as milliseconds within the protocol's integers."""
-    return int(min(max(seconds, 0), MAX_INTEGER // 1000) * 1000)
+    return round(min(max(seconds, 0), MAX_INTEGER // 1000) * 1000)
 
 
 def _is_read_only(scope: str) -> bool:
     words = scope.split()
     return "read" in words and "write" not in words
+
+
+def make_token(key: Secret | SigningKey, grant: Grant, audience: str | None = None) -> str:
+    """A token that gives this grant, for trying a hub: applications make their own.
+
+    Raises:
+        Unauthorized: the user or the device is no name that a hub takes.
+
+    """
+    claims: dict[str, Any] = {"sub": _name(grant.user, "the user", MAX_USER)}
+    if grant.device is not None:
+        claims["device"] = _name(grant.device, "the device", MAX_DEVICE)
+    if grant.expires is not None:
+        claims["exp"] = grant.expires / 1000
+    if grant.read_only:
+        claims["scope"] = "read"
+    if audience is not None:
+        claims["aud"] = audience
+    return jwt.encode(claims, key.material, algorithm=key.algorithm)
 
 
 def authority_from(settings: Settings, now: Now) -> Authority:
@@ -212,14 +243,14 @@ def authority_from(settings: Settings, now: Now) -> Authority:
     )
 
 
-def _key_of(settings: Settings) -> Key:
+def _key_of(settings: Settings) -> Secret | ProvingKey:
     if settings.token_secret_file is not None:
         return read_secret(settings.token_secret_file)
     assert settings.token_key_file is not None, "Settings makes sure of exactly one"  # noqa: S101
     return read_public_key(settings.token_key_file)
 
 
-def read_secret(path: Path) -> Key:
+def read_secret(path: Path) -> Secret:
     """The secret of HS256: what the file holds, less a line break at its end.
 
     Raises:
@@ -241,7 +272,7 @@ def read_secret(path: Path) -> Key:
             "token_secret_file",
         )
     _warn_if_open(path)
-    return Key("HS256", secret)
+    return Secret("HS256", secret)
 
 
 def _is_another_kind_of_key(secret: bytes) -> bool:
@@ -252,7 +283,7 @@ def _is_another_kind_of_key(secret: bytes) -> bool:
     return False
 
 
-def read_public_key(path: Path) -> Key:
+def read_public_key(path: Path) -> ProvingKey:
     """The public key in a PEM file.
 
     Raises:
@@ -271,7 +302,7 @@ def read_public_key(path: Path) -> Key:
         algorithm = _algorithm_of(public)
     except (ValueError, UnsupportedAlgorithm):
         raise _no_key(path, "public", "token_key_file") from None
-    return Key(algorithm, public)  # type: ignore[arg-type]  # _algorithm_of knows only these
+    return ProvingKey(algorithm, public)  # type: ignore[arg-type]  # _algorithm_of knows only these
 
 
 def read_private_key(path: Path) -> SigningKey:

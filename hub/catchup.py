@@ -5,8 +5,10 @@ after the device has taken the one before it. The last step is taken under the u
 that between the last push from the log and the first live one there is none.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
+
+import msgspec
 
 from hub.frames import changes_frame
 from hub.greeting import Place
@@ -20,8 +22,6 @@ PAGE_BYTES: Final = 256 * 1024
 """What goes out at once; the page that is read next waits until the device has taken it."""
 LAST_STEP: Final = 64
 """Pushes that may be sent under the lock."""
-OUTCOMES: Final = 100
-"""Outcomes in one `ready`; further ones go in another, so that no frame is too large."""
 
 
 class CatchingUp(Protocol):
@@ -47,8 +47,8 @@ class CatchingUp(Protocol):
 
 async def catch_up(session: CatchingUp, user: User, store: Store, limits: Limits) -> None:
     """Bring a device level, however far it is and however slowly it reads."""
-    await session.link.drained()
     while not session.is_closed:
+        await session.link.drained()
         if await _objects_are_due(session.place, user, store, limits):
             await _send_objects(session, user, store)
         await _send_log(session, user, store, limits)
@@ -114,12 +114,14 @@ def _send_rows(session: CatchingUp, rows: Iterable[Stored]) -> None:
 
 
 async def _finish(session: CatchingUp, user: User, store: Store) -> bool:
-    """Take the last step under the lock; False if the user has moved on too far for one."""
+    """Take the last step under the lock; False if it would be more than a page."""
     async with user.lock:
         if session.is_closed or user.head - session.place.clock > LAST_STEP:
             return False
-        while session.place.clock < user.head:
+        if session.place.clock < user.head:
             _send_rows(session, await store.log(user.name, session.place.clock, PAGE_BYTES))
+        if session.place.clock < user.head:
+            return False
         standing = await store.device(user.name, session.device)
         untold = [o for o in standing.outcomes if not session.told(o.push_id)]
         for frame in _ready_frames(user.head, standing.last_push_id, untold):
@@ -128,7 +130,29 @@ async def _finish(session: CatchingUp, user: User, store: Store) -> bool:
     return True
 
 
-def _ready_frames(clock: int, last_push_id: int, outcomes: list[PushOutcome]) -> Iterator[bytes]:
-    for start in range(0, max(len(outcomes), 1), OUTCOMES):
-        part = tuple(outcomes[start : start + OUTCOMES])
-        yield encode(Ready(clock, last_push_id, part))
+def _ready_frames(
+    clock: int, last_push_id: int, outcomes: Sequence[PushOutcome]
+) -> Iterator[bytes]:
+    """As many `ready` as the outcomes need.
+
+    A device takes every push up to `last_push_id` for settled: so each of these but the last
+    names the last push whose outcome has been told.
+    """
+    *parts, last = _parts(outcomes)
+    for part in parts:
+        yield encode(Ready(clock, part[-1].push_id, part))
+    yield encode(Ready(clock, last_push_id, last))
+
+
+def _parts(outcomes: Iterable[PushOutcome]) -> Iterator[tuple[PushOutcome, ...]]:
+    """Outcomes in runs that keep a frame small; at least one run, which may be empty."""
+    part: list[PushOutcome] = []
+    size = 0
+    for outcome in outcomes:
+        bytes_of_outcome = len(msgspec.json.encode(outcome))
+        if part and size + bytes_of_outcome > PAGE_BYTES:
+            yield tuple(part)
+            part, size = [], 0
+        part.append(outcome)
+        size += bytes_of_outcome
+    yield tuple(part)

@@ -106,6 +106,7 @@ def _hand_out(group: Committed) -> None:
     for user, run in group.turns:
         for waiting in run:
             if stored is None:
+                user.forget(waiting.pusher)
                 waiting.pusher.failed(waiting)
             else:
                 user.hand_out(waiting, next(stored))

@@ -1,24 +1,24 @@
 """What the hub says of itself, on standard error: text for people, or one JSON object a line.
 
 Times are ISO 8601 in UTC. Whatever logs through Python's `logging` (websockets, aiohttp, asyncio)
-comes out the same way. Logs hold no tokens: the frames that websockets shows at debug level, which
-may carry them, are never shown. Bad input of a peer is no fault of the hub: at most a quiet line.
+comes out the same way. No log holds a token: the frames that websockets shows at debug level may,
+so they are never shown. Bad input is the peer's fault, not the hub's: a quiet line, no traceback.
 """
 
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
-from structlog.types import EventDict, Processor
+from structlog.types import Processor
 
 from hub.settings import LogFormat, LogLevel
 
-_NOISY: Final = ("websockets.server", "aiohttp.server")
-_BAD_INPUT: Final = ("opening handshake failed", "Error handling request from %s")
-"""What these two say when a peer sends no HTTP, or gives up half-way: with a traceback, as errors."""
+_PEERS_FAULT: Final = (EOFError, ConnectionError, TimeoutError)
+_PEERS_PACKAGES: Final = ("websockets", "aiohttp")
+"""An exception of these packages tells of the peer; one from anywhere else is the hub's own bug."""
 
 
 def configure(log_level: LogLevel, log_format: LogFormat) -> None:
@@ -32,10 +32,80 @@ def configure(log_level: LogLevel, log_format: LogFormat) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_common(),
+            *_both(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
     )
+
+
+def _both() -> list[Processor]:
+    """What is done with a line of ours and with one of `logging` alike."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _formatter(last: list[Processor]) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_both(),
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+
+
+def _json() -> list[Processor]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _text() -> list[Processor]:
+    colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    plain = structlog.dev.plain_traceback  # a rich one would show local variables, and tokens
+    return [_printable, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+
+
+def _printable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Keep what a peer sent from moving the cursor or starting a line of its own."""
+    return {
+        key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()
+    }
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _quieten(level: int) -> None:
+    """Let the libraries' lines about single connections through at debug level only."""
+    is_debug = level <= logging.DEBUG
+    for name in ("websockets", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.INFO if is_debug else max(level, logging.WARNING))
+    for name in ("websockets.server", "aiohttp.server"):
+        logger = logging.getLogger(name)
+        logger.filters = [_BadInput(shown=is_debug)]
+
+
+class _BadInput(logging.Filter):
+    """Turns an error that is the peer's fault into one line at debug level."""
+
+    def __init__(self, *, shown: bool) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fault = record.exc_info[1] if record.exc_info else None
+        if fault is None or not _is_peers(fault):
+            return True
+        reason = " ".join(str(fault).split())
+        record.msg, record.args = f"{record.getMessage()}: {type(fault).__name__}: {reason}", None
+        record.exc_info = None
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return self._shown
+
+
+def _is_peers(fault: BaseException) -> bool:
+    package = type(fault).__module__.partition(".")[0]
+    return package in _PEERS_PACKAGES or isinstance(fault, _PEERS_FAULT)

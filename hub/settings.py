@@ -285,6 +285,8 @@ class Definition(NamedTuple):
         """The default as a person writes it; empty for none."""
         if self.default is None or self.default == ():
             return ""
+        if self.is_switch:
+            return str(self.default).lower()
         return f"{self.default:g}" if self.kind is float else str(self.default)
 
 
@@ -401,7 +403,7 @@ def _parse(path: Path) -> dict[str, Any]:
 def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """Every key with its value, a key of a table as `table.key`."""
     for key, value in tables.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and (value or key == _LIMITS_TABLE):
             yield from ((f"{key}.{inner}", each) for inner, each in value.items())
         else:
             yield key, value

@@ -84,7 +84,7 @@ class User:
         self.devices[device] = session
         if older is not None:
             self.live.pop(device, None)
-            self.waiting = deque(w for w in self.waiting if w.pusher is not older)
+            self.forget(older)
         return older
 
     def leave(self, device: str, session: Receiver) -> None:
@@ -96,6 +96,13 @@ class User:
         """Let a push wait for its turn."""
         self.waiting.append(waiting)
         self._submit(self)
+
+    def forget(self, pusher: Pusher) -> None:
+        """Store nothing of what a pusher has waiting; under the lock.
+
+        Invariant: behind a push of a device that was not stored, no later one of it is.
+        """
+        self.waiting = deque(w for w in self.waiting if w.pusher is not pusher)
 
     def next_run(self, most: int) -> Iterator[Waiting]:
         """Take pushes that wait, in the order in which they came; under the lock."""
@@ -154,5 +161,6 @@ class Users:
 
     def _retire(self, user: User) -> None:
         """Forget a user whom nobody visits, once nothing of it waits to be stored."""
-        if not user.guests and not user.waiting and not user.lock.is_held:
-            self._users.pop(user.name, None)
+        is_known = self._users.get(user.name) is user
+        if is_known and not user.guests and not user.waiting and not user.lock.is_held:
+            del self._users[user.name]

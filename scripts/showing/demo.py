@@ -54,6 +54,7 @@ async def _scenes(stage: Stage, radio: Radio, phone: Device, laptop: Device) -> 
     await stage.say("The phone is on a train without a signal. It goes on working.")
     await laptop.update("tasks", {"id": "1", "title": "Oat milk"})
     await laptop.delete("tasks", "2")
+    await laptop.synchronize()
     await stage.say("Meanwhile the laptop edits the same task, and deletes another.")
     radio.turn_on()
     await _level(devices)

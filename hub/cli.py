@@ -1,0 +1,230 @@
+"""The command `mobync-hub`: its options are the settings, whose one definition is elsewhere."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Never
+
+import orjson
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hub.errors import HubError, SettingsError, Unauthorized
+from hub.settings import DEFINITIONS, GROUPS, Definition, Loaded, load
+
+if TYPE_CHECKING:
+    from hub.auth import Secret, SigningKey
+
+FAILED: Final = 1
+REFUSED: Final = 2
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_BEGIN_FOOTER: Final = """\
+Try it on this machine:   mobync-hub serve --dev
+All that can be set:      mobync-hub serve --help"""
+
+_SERVE_FOOTER: Final = """\
+Examples
+  To try it on this machine, a token being simply the user's name:
+    mobync-hub serve --dev
+  In production, behind a proxy that speaks TLS:
+    openssl rand -base64 48 > secret.txt; chmod 600 secret.txt
+    mobync-hub serve --token-secret-file secret.txt --data hub.db
+  A token to try that one with:
+    mobync-hub token --secret-file secret.txt --user alice
+
+Exit codes
+  0  stopped as asked; all that was acknowledged is stored
+  1  could not start or go on; the message says why
+  2  a setting is wrong; the message says which, and how to mend it"""
+
+_MAKING_FOOTER: Final = """\
+Examples
+  mobync-hub token --secret-file secret.txt --user alice
+  mobync-hub token --key-file private.pem --user alice --expires 30d"""
+
+
+def _help(footer: str) -> Callable[[Any], Any]:
+    """How the help of a command looks: settings by group, a blank line between paragraphs."""
+    groups: list[Any] = [
+        {"name": group, "options": [item.flag for item in DEFINITIONS if item.group == group]}
+        for group in GROUPS
+    ]
+    return click.rich_config(
+        help_config=click.RichHelpConfiguration(
+            option_groups={"* serve": groups},
+            text_paragraph_linebreaks="\n\n",
+            footer_text=footer,
+        )
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@_help(_BEGIN_FOOTER)
+@click.version_option(package_name="mobync-hub", prog_name="mobync-hub")
+def main() -> None:
+    """Keeps every device of a user in step, and loses nothing."""
+
+
+def _option(item: Definition) -> Callable[[Any], Any]:
+    """The option that a setting's definition makes; what it is given is checked with the rest."""
+    flag = f"{item.flag}/--no-{item.flag[2:]}" if item.is_switch else item.flag
+    shown = "" if item.is_switch else item.shown_default
+    default = f", default {shown}" if shown else ""
+    return click.option(
+        flag,
+        item.name,
+        default=None,
+        type=bool if item.is_switch else str,
+        metavar=item.metavar or None,
+        help=f"{item.help} [{item.env}{default}]",
+    )
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    for item in reversed(DEFINITIONS):
+        command = _option(item)(command)
+    return command
+
+
+@main.command()
+@_help(_SERVE_FOOTER)
+@_with_settings
+def serve(**flags: object) -> None:
+    """Serve devices until SIGTERM or Ctrl-C.
+
+    Every setting may be given as a flag, as a variable in the environment (its name stands in
+    brackets) or as a key of the TOML file named with --config (named like the flag, with _ for -;
+    limits in the table [limits]). The flag counts before the variable, the variable before the
+    file.
+
+    Exactly one of --dev, --token-secret-file and --token-key-file says whose tokens count.
+
+    When it serves, one line on standard output says so: ready ws://... http://...; the log goes
+    to standard error.
+    """
+    with _explained():
+        sys.exit(_run(load(flags, os.environ)))
+
+
+def _run(loaded: Loaded) -> int:
+    from hub import logs, server  # noqa: PLC0415 - so that the help need not wait for them
+
+    settings = loaded.settings
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        return server.run(settings)
+    except SettingsError as error:
+        error.place(loaded.places)
+        raise
+
+
+@main.command()
+@_help(_MAKING_FOOTER)
+@click.option("--secret-file", type=Path, metavar="FILE", help="The hub's token secret (HS256).")
+@click.option(
+    "--key-file", type=Path, metavar="FILE", help="The private key (PEM) to the hub's public one."
+)
+@click.option("--user", required=True, help="Whose token it is.")
+@click.option("--device", help="The only device that may use it; without it, any.")
+@click.option(
+    "--expires", default="1h", show_default=True, metavar="TIME", help="As in 90s, 15m, 1h or 30d."
+)
+@click.option("--read-only", is_flag=True, help="A token that changes nothing.")
+@click.option("--audience", help="The hub's --token-audience, if it has one.")
+def token(
+    secret_file: Path | None,
+    key_file: Path | None,
+    user: str,
+    device: str | None,
+    expires: str,
+    read_only: bool,  # noqa: FBT001 - click gives it by name
+    audience: str | None,
+) -> None:
+    """Print a token, to try a hub with; applications make their own."""
+    from hub import auth  # noqa: PLC0415 - so that the help need not wait for it
+
+    until = time.time_ns() // 1_000_000 + _milliseconds(expires)
+    grant = auth.Grant(user, device, until, read_only)
+    with _explained():
+        click.echo(auth.make_token(_key(secret_file, key_file), grant, audience))
+
+
+def _key(secret_file: Path | None, key_file: Path | None) -> "Secret | SigningKey":
+    from hub import auth  # noqa: PLC0415 - so that the help need not wait for it
+
+    if secret_file is not None and key_file is None:
+        return auth.read_secret(secret_file)
+    if key_file is not None and secret_file is None:
+        return auth.read_private_key(key_file)
+    raise click.UsageError("give exactly one of --secret-file and --key-file")
+
+
+def _milliseconds(time_text: str) -> int:
+    number, unit = time_text[:-1], time_text[-1:]
+    if not (number.isdecimal() and unit in _UNITS):
+        raise click.BadParameter("a number and s, m, h or d, as in 15m", param_hint="--expires")
+    return int(number) * _UNITS[unit] * 1_000
+
+
+@main.command()
+def settings() -> None:
+    """List every setting: a table on a terminal, JSON in a pipe."""
+    if sys.stdout.isatty():
+        Console().print(_table())
+    else:
+        click.echo(orjson.dumps([_row(item) for item in DEFINITIONS], option=orjson.OPT_INDENT_2))
+
+
+def _row(item: Definition) -> dict[str, str | None]:
+    return {
+        "name": item.name,
+        "group": item.group,
+        "flag": item.flag,
+        "env": item.env,
+        "toml": item.key,
+        "default": item.shown_default or None,
+        "value": item.wanted,
+        "help": item.help,
+    }
+
+
+def _table() -> Table:
+    table = Table("Flag, environment, TOML", "Default", "What it is for", title="Settings")
+    for group in GROUPS:
+        table.add_section()
+        table.add_row(Text(group, style="bold"))
+        for item in DEFINITIONS:
+            if item.group == group:
+                table.add_row(_names(item), item.shown_default, item.help)
+    return table
+
+
+def _names(item: Definition) -> Text:
+    return Text.assemble((item.flag, "cyan"), f"\n{item.env}", f"\n{item.key}" if item.key else "")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What went wrong becomes a message for a person and an exit code; a bug stays a traceback."""
+    try:
+        yield
+    except SettingsError as error:
+        _stop(REFUSED, error.problem, {**error.places, "to mend it": error.remedy})
+    except Unauthorized as error:
+        _stop(REFUSED, str(error), {})
+    except HubError as error:
+        _stop(FAILED, str(error), {})
+
+
+def _stop(code: int, problem: str, more: dict[str, str]) -> Never:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("mobync-hub: ", "bold red"), problem))
+    for name, value in more.items():
+        console.print(Text.assemble((f"  {name}: ", "dim"), value))
+    sys.exit(code)

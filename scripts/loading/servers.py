@@ -1,0 +1,137 @@
+"""The servers under load: child processes of ours, or one that runs already."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from scripts.loading.faults import LoadError
+
+STARTING: Final = 20.0
+"""Seconds that a server may take to print its `ready` line."""
+
+STOPPING: Final = 15.0
+"""Seconds that a server may take to stop after SIGTERM."""
+
+_READY: Final = re.compile(r"^ready (ws://\S+)")
+_BESIDE_PYTHON: Final = Path(sys.executable).parent
+_SCRIPTS: Final = Path(__file__).resolve().parent.parent
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running server. Of one that is not our child nothing is known but its address."""
+
+    name: str
+    url: str
+    pid: int | None = None
+
+    def cpu_seconds(self) -> float | None:
+        """CPU seconds used so far, all threads; None where the system does not tell."""
+        stat = self._proc("stat")
+        if stat is None:
+            return None
+        fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self) -> int | None:
+        """Resident memory; None where the system does not tell."""
+        match = re.search(r"VmRSS:\s+(\d+) kB", self._proc("status") or "")
+        return int(match[1]) * 1024 if match else None
+
+    def _proc(self, name: str) -> str | None:
+        try:
+            return Path(f"/proc/{self.pid}/{name}").read_text() if self.pid else None
+        except OSError:
+            return None
+
+
+def command(name: str, folder: Path) -> list[str]:
+    """Return the command line that starts a server on a free port, its data in `folder`."""
+    if name == "relay":
+        return [sys.executable, str(_SCRIPTS / "relay"), "--port", "0"]
+    listen = ["--dev", "--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
+    return [str(_BESIDE_PYTHON / "mobync-hub"), "serve", *listen, "--data", str(folder / "hub.db")]
+
+
+@contextlib.asynccontextmanager
+async def started(name: str, folder: Path, cores: "Cores | None") -> AsyncIterator[Server]:
+    """Start a server, and stop it at the end; its log is `folder`/`name`.log meanwhile."""
+    log = folder / f"{name}.log"
+    process = await _spawn(command(name, folder), log, cores)
+    try:
+        yield Server(name, await _ready(process, name, log), process.pid)
+    finally:
+        await _stop(process)
+    if process.returncode:
+        raise LoadError(f"the {name} stopped with {process.returncode}{_end_of(log)}")
+
+
+async def _spawn(line: list[str], log: Path, cores: "Cores | None") -> asyncio.subprocess.Process:
+    if cores:
+        os.sched_setaffinity(0, {cores.server})  # which the child, and its threads, inherit
+    try:
+        with log.open("wb") as errors:
+            return await asyncio.create_subprocess_exec(
+                *line,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+            )
+    except OSError as error:
+        raise LoadError(f"{line[0]} cannot be started: {error}. Has it been installed?") from error
+    finally:
+        if cores:
+            os.sched_setaffinity(0, {cores.load})
+
+
+async def _ready(process: asyncio.subprocess.Process, name: str, log: Path) -> str:
+    out = process.stdout or asyncio.StreamReader()
+    line = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STARTING):
+            line = await out.readline()
+    match = _READY.match(line.decode())
+    if match is None:
+        raise LoadError(f"the {name} did not say that it is ready{_end_of(log)}")
+    return match[1]
+
+
+def _end_of(log: Path) -> str:
+    text = log.read_text(errors="replace")[-2_000:].strip()
+    return f"; the end of its log:\n{text}" if text else ", and logged nothing"
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOPPING):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+class Cores(msgspec.Struct, frozen=True):
+    """Which core is the server's and which the load's."""
+
+    server: int
+    load: int
+
+
+def pin() -> Cores:
+    """Keep this process on one core, and name another for the servers."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise LoadError("--pin is for systems with sched_setaffinity (Linux); leave it out")
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise LoadError("--pin needs two cores and this process may use only one; leave it out")
+    os.sched_setaffinity(0, {cores[1]})
+    return Cores(server=cores[0], load=cores[1])
