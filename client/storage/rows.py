@@ -1,0 +1,164 @@
+"""The tables of a device's file, and each record as a row of one of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from protocol.diffs import Diff, Key
+from protocol.messages import Half
+from protocol.records import CutPush, Edit, Known, Position, Setback, Writes
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x6D6F6279
+"""`moby`: tells a device's file from every other SQLite file."""
+
+SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE device (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    name TEXT,
+    user TEXT
+) STRICT;
+CREATE TABLE position (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    log_id TEXT,
+    clock INTEGER NOT NULL,
+    half_from INTEGER,
+    half_head INTEGER,
+    counter INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
+    edits INTEGER NOT NULL,
+    setbacks INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    skew INTEGER NOT NULL
+) STRICT;
+CREATE TABLE objects (
+    model TEXT NOT NULL,
+    id TEXT NOT NULL,
+    clock INTEGER NOT NULL,
+    json TEXT, -- null: deleted
+    PRIMARY KEY (model, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE edits (
+    number INTEGER PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    again INTEGER NOT NULL,
+    diff TEXT NOT NULL
+) STRICT;
+CREATE TABLE pushes (
+    push_id INTEGER PRIMARY KEY,
+    again INTEGER NOT NULL,
+    edits TEXT NOT NULL
+) STRICT;
+CREATE TABLE setbacks (
+    number INTEGER PRIMARY KEY,
+    setback TEXT NOT NULL
+) STRICT;
+INSERT INTO device (one) VALUES (1);
+INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""  # noqa: S608 - numbers of our own
+
+_PUT_POSITION: Final = """
+UPDATE position SET log_id = ?, clock = ?, half_from = ?, half_head = ?, counter = ?, settled = ?,
+    edits = ?, setbacks = ?, timestamp = ?, skew = ?
+"""
+_PUT_OBJECT: Final = """
+INSERT INTO objects VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET clock = excluded.clock, json = excluded.json
+"""
+
+Row: TypeAlias = tuple[Any, ...]
+
+_encoder: Final = msgspec.json.Encoder()
+_diff: Final = msgspec.json.Decoder(Diff)
+_edits: Final = msgspec.json.Decoder(tuple[Edit, ...])
+_setback: Final[msgspec.json.Decoder[Setback]] = msgspec.json.Decoder(Setback)
+_fields: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+# Writing
+
+
+def statements(writes: Writes) -> Iterator[tuple[str, Iterable[Row]]]:
+    """What to execute, in order; nothing for a table that has not changed."""
+    yield _PUT_POSITION, [_position_row(writes.position)]
+    if writes.forget:
+        yield "DELETE FROM objects", [()]
+    if writes.objects:
+        yield _PUT_OBJECT, (_object_row(*item) for item in writes.objects.items())
+    yield from _changes("edits", "number", writes.edits, _edit_row)
+    yield from _changes("pushes", "push_id", writes.pushes, _push_row)
+    yield from _changes("setbacks", "number", writes.setbacks, _setback_row)
+
+
+def _changes(
+    table: str, key: str, changes: Mapping[int, Any], row: Callable[[int, Any], Row]
+) -> Iterator[tuple[str, Iterable[Row]]]:
+    gone = [(number,) for number, record in changes.items() if record is None]
+    kept = [row(number, record) for number, record in changes.items() if record is not None]
+    if gone:
+        yield f"DELETE FROM {table} WHERE {key} = ?", gone  # noqa: S608 - names of our own
+    if kept:
+        marks = ", ".join("?" * len(kept[0]))
+        yield f"INSERT OR REPLACE INTO {table} VALUES ({marks})", kept  # noqa: S608
+
+
+def _json(value: object) -> str:
+    return _encoder.encode(value).decode()
+
+
+def _object_row(key: Key, known: Known) -> Row:
+    return *key, known.clock, None if known.fields is None else _json(known.fields)
+
+
+def _edit_row(number: int, edit: Edit) -> Row:
+    return number, edit.batch, edit.again, _json(edit.diff)
+
+
+def _push_row(push_id: int, push: CutPush) -> Row:
+    return push_id, push.again, _json(push.edits)
+
+
+def _setback_row(number: int, setback: Setback) -> Row:
+    return number, _json(setback)
+
+
+def _position_row(position: Position) -> Row:
+    half = (position.half.from_, position.half.head) if position.half else (None, None)
+    log_id, clock, _, *counters = msgspec.structs.astuple(position)
+    return log_id, clock, *half, *counters
+
+
+# Reading
+
+
+def read_position(
+    log_id: str | None, clock: int, half_from: int | None, half_head: int | None, *counters: int
+) -> Position:
+    """A row of `position`, less its first column."""
+    half = None if half_from is None or half_head is None else Half(half_from, half_head)
+    return Position(log_id, clock, half, *counters)
+
+
+def read_object(model: str, name: str, clock: int, json: str | None) -> tuple[Key, Known]:
+    """A row of `objects`."""
+    return (model, name), Known(clock, None if json is None else _fields.decode(json))
+
+
+def read_edit(number: int, batch: int, again: int, diff: str) -> Edit:
+    """A row of `edits`."""
+    return Edit(number, batch, _diff.decode(diff), bool(again))
+
+
+def read_push(push_id: int, again: int, edits: str) -> CutPush:
+    """A row of `pushes`."""
+    return CutPush(push_id, _edits.decode(edits), bool(again))
+
+
+def read_setback(number: int, setback: str) -> tuple[int, Setback]:
+    """A row of `setbacks`."""
+    return number, _setback.decode(setback)

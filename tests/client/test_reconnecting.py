@@ -1,0 +1,252 @@
+"""What a device does when a connection ends, code by code (docs/protocol.md, section 8)."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from client import Device, MemoryStorage, State, Status
+from client.backoff import BASE, CAP, Backoff
+from client.states import NEXT, Event
+from protocol.messages import Hello
+from tests.client.fake_hub import FakeHub
+from tests.client.fake_world import Clock
+
+URL = "ws://hub.invalid/sync"
+
+
+def a_device(hub: FakeHub, clock: Clock, **given: Any) -> Device:
+    return Device(URL, **{"token": "alice", "connect": hub.connect, "world": clock.world, **given})
+
+
+def is_(state: State) -> Any:
+    return lambda status: status.state is state
+
+
+@pytest.mark.parametrize("code", [None, 1000, 1001, 1006, 1011, 1012, 1013, 4408, 4429, 4499])
+async def test_a_device_comes_back_by_itself(hub: FakeHub, clock: Clock, code: int | None) -> None:
+    async with a_device(hub, clock) as phone:
+        session = await hub.ready_session()
+        await phone.until(is_(State.LIVE))
+        session.close(code)
+        await clock.slept()
+        assert phone.status.state is State.WAITING
+        assert hub.attempts == 1
+
+        clock.advance(CAP)
+        await hub.ready_session()
+        status = await phone.until(is_(State.LIVE))
+
+    assert status.error is None
+
+
+@pytest.mark.parametrize(("code", "error"), [(4403, "forbidden"), (4400, "bad_message")])
+async def test_a_device_that_is_turned_away_stops_says_why_and_keeps_its_edits(
+    hub: FakeHub, clock: Clock, code: int, error: str
+) -> None:
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        await session.expect(Hello)
+        session.close(code, error)
+        status = await phone.until(is_(State.STOPPED))
+        clock.advance(10 * CAP)
+        await phone.create("tasks", {"id": "t1"})
+
+        assert status.error == f"{error}: so says the test"
+        assert await phone.read("tasks") == [{"id": "t1"}]
+        assert phone.status.state is State.STOPPED
+        assert hub.attempts == 1
+
+
+async def test_a_text_as_token_is_not_shown_twice(hub: FakeHub, clock: Clock) -> None:
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        await session.expect(Hello)
+        session.close(4401, "unauthorized")
+        await phone.until(is_(State.STOPPED))
+        clock.advance(10 * CAP)
+        assert hub.attempts == 1
+
+        await phone.refresh("another token")
+        assert (await (await hub.session()).expect(Hello)).token == "another token"
+
+
+async def test_a_function_is_asked_for_another_token(hub: FakeHub, clock: Clock) -> None:
+    tokens = iter(["old", "new"])
+
+    async def token() -> str:
+        return next(tokens)
+
+    async with a_device(hub, clock, token=token):
+        session = await hub.session()
+        assert (await session.expect(Hello)).token == "old"
+        session.close(4401, "unauthorized")
+        await clock.slept()
+        clock.advance(CAP)
+
+        assert (await (await hub.session()).expect(Hello)).token == "new"
+
+
+async def test_a_replaced_device_comes_back_much_later(hub: FakeHub, clock: Clock) -> None:
+    async with a_device(hub, clock) as phone:
+        session = await hub.ready_session()
+        await phone.until(is_(State.LIVE))
+        session.close(4409, "replaced")
+        await clock.slept()
+        clock.advance(CAP / 2 - 0.001)
+        assert phone.status.state is State.WAITING
+
+        clock.advance(CAP / 2 + 0.001)
+        await hub.ready_session()
+        await phone.until(is_(State.LIVE))
+
+
+async def waited(clock: Clock, times: int) -> list[float]:
+    """The waits of a device that cannot reach its hub, each of them passed."""
+    waits = []
+    for _ in range(times):
+        waits.append(await clock.slept())
+        clock.advance(waits[-1])
+    return waits
+
+
+async def test_waits_grow_with_jitter_up_to_a_cap(hub: FakeHub, clock: Clock) -> None:
+    hub.away = "the cable is cut"
+    async with a_device(hub, clock):
+        waits = await waited(clock, times=200)
+
+    bounds = [min(CAP, BASE * 2**n) for n in range(200)]
+    assert all(0 <= wait <= bound for wait, bound in zip(waits, bounds, strict=True))
+    steady = waits[20:]
+    assert max(steady) > 0.9 * CAP
+    assert min(steady) < 0.1 * CAP
+
+
+async def test_a_restart_of_the_hub_makes_the_wait_short_again(hub: FakeHub, clock: Clock) -> None:
+    hub.away = "the cable is cut"
+    async with a_device(hub, clock) as phone:
+        await waited(clock, times=20)
+        await clock.slept()
+        hub.away = None
+        clock.advance(CAP)
+        session = await hub.ready_session()
+        await phone.until(is_(State.LIVE))
+        session.close(1012, "shutting_down")
+        assert await clock.slept() <= BASE
+
+        clock.advance(BASE)
+        await hub.ready_session()
+        await phone.until(is_(State.LIVE))
+
+
+async def test_a_hub_that_always_restarts_is_asked_later_and_later(
+    hub: FakeHub, clock: Clock
+) -> None:
+    waits = []
+    async with a_device(hub, clock):
+        for _ in range(60):
+            session = await hub.session()
+            session.close(1012, "shutting_down")
+            waits.append(await clock.slept())
+            clock.advance(waits[-1])
+
+    assert max(waits) > CAP / 2
+
+
+async def test_a_busy_hub_is_asked_later_and_later_though_it_gets_ready_each_time(
+    hub: FakeHub, clock: Clock
+) -> None:
+    waits = []
+    async with a_device(hub, clock) as phone:
+        for _ in range(40):
+            session = await hub.ready_session()
+            await phone.until(is_(State.LIVE))
+            session.close(1013, "server_busy")
+            waits.append(await clock.slept())
+            clock.advance(waits[-1])
+
+    assert max(waits) > CAP / 2
+
+
+async def test_a_hub_that_breaks_the_protocol_is_left_and_tried_again(
+    hub: FakeHub, clock: Clock
+) -> None:
+    async with a_device(hub, clock) as phone:
+        for nonsense in (b"no JSON", b'{"type":"party"}', b'{"type":"pong"}', b"\xff"):
+            session = await hub.ready_session()
+            await phone.until(is_(State.LIVE))
+            session.say_bytes(nonsense)
+            await clock.slept()
+            assert phone.status.error
+            assert session.left.is_set()
+            clock.advance(CAP)
+
+
+async def test_a_welcome_out_of_turn_is_the_hubs_fault(hub: FakeHub, clock: Clock) -> None:
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        session.ready()
+        await clock.slept()
+        assert "not with a welcome" in str(phone.status.error)
+        await session.expect(Hello)
+        clock.advance(CAP)
+
+        session = await hub.session()
+        hello = await session.greet()
+        session.say_bytes(
+            b'{"type":"welcome","user":"alice","device":"%s","log_id":"log-1","logical_clock":0,'
+            b'"last_push_id":0,"reset":true,"server_time":1,"expires":null,"limits":{}}'
+            % hello.device.encode()
+        )
+        await clock.slept()
+        assert "the hub sent welcome to a device that is catching up" in str(phone.status.error)
+
+
+async def test_the_token_of_another_user_is_refused_and_sees_nothing(
+    hub: FakeHub, clock: Clock
+) -> None:
+    storage = MemoryStorage()
+    async with a_device(hub, clock, storage=storage) as phone:
+        await hub.ready_session(user="alice")
+        await phone.until(is_(State.LIVE))
+        await phone.create("tasks", {"id": "secret"})
+
+    async with a_device(hub, clock, storage=storage, token="bob's") as phone:
+        session = await hub.session()
+        await session.greet(user="bob")
+        status = await phone.until(is_(State.STOPPED))
+
+    assert "holds the data of alice, and the token is bob's" in str(status.error)
+    assert session.unheard() == []
+
+
+def test_every_state_knows_what_ends_it() -> None:
+    for state, events in NEXT.items():
+        assert events[Event.LEFT] is State.OFFLINE, state
+        assert events[Event.FAILED] is State.STOPPED, state
+
+
+def test_a_backoff_begins_anew_after_a_reset() -> None:
+    backoff = Backoff(Random(1))
+    for _ in range(20):
+        backoff.delay()
+    backoff.reset()
+
+    assert backoff.delay() <= BASE
+
+
+def test_a_status_says_what_is_missing() -> None:
+    status = Status(
+        state=State.CATCHING_UP,
+        pending=3,
+        clock=4,
+        head=9,
+        remaining=100,
+        setbacks=0,
+        skew=0,
+        error=None,
+    )
+
+    assert status.missing == (
+        "catching up (clock 4 of 9, 100 objects to come); 3 edits not yet stored by the hub"
+    )
