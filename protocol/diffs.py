@@ -106,11 +106,23 @@ def read_diff(value: object, max_depth: int = MAX_DEPTH) -> Diff:
     """
     try:
         diff = msgspec.convert(value, Diff)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise InvalidDiff(str(error)) from None
+    for name in (diff.id, diff.model):
+        check_values(name)
     _check_object_id(diff.json_data.get("id"))
     check_values(diff.json_data, max_depth)
     return diff
+
+
+def name_of(value: object) -> str | None:
+    """The id by which a diff, well formed or not, can be called; None: it has none."""
+    name = value.get("id") if isinstance(value, dict) else None
+    try:
+        check_values(name)
+        return msgspec.convert(name, DiffId)
+    except (InvalidDiff, msgspec.ValidationError):
+        return None
 
 
 def check_values(value: object, depth: int = MAX_DEPTH) -> None:

@@ -5,6 +5,7 @@
 the same `apply`, so that what is decided once and what is folded later cannot differ.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, NoneType
 from typing import Any, Final, Protocol, TypeAlias
@@ -13,7 +14,6 @@ import msgspec
 
 from protocol.diffs import (
     MAX_DEPTH,
-    MAX_DIFF_ID,
     MAX_OBJECT_BYTES,
     Diff,
     Fields,
@@ -23,7 +23,9 @@ from protocol.diffs import (
     Stamp,
     StoredDiff,
     Tombstone,
+    check_values,
     json_size,
+    name_of,
     read_diff,
 )
 from protocol.errors import InvalidDiff
@@ -71,7 +73,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 class Refused(msgspec.Struct, frozen=True):
     """A part of a push that lost or was rejected, as the log keeps it beside the rest.
 
-    `diff` is a rejected diff as it came, or a diff less its kept fields.
+    `diff` is a rejected diff as it came, or as a text if JSON cannot safely be made of it again,
+    or a diff less its kept fields.
     """
 
     index: int
@@ -163,22 +166,21 @@ class _Bench:
         self.differs = False
 
     def judge(self, index: int, value: object) -> None:
-        diff = self._read(value)
-        self.ids.append(diff.id)
-        if diff.id in self.terms.stored_ids:
+        name = name_of(value)
+        if name is not None:
+            self.ids.append(name)
+        if name in self.terms.stored_ids:
             self.differs = True
             return
+        diff = self._read(value)
         current = self.changed.get(diff.key) or self.held(diff.key)
         self._check_terms(diff, current)
         rule = _RULES[diff.type, type(current)]
         rule(self, index, diff, current)
 
     def reject(self, index: int, value: object, rejection: _RejectedError) -> None:
-        name = value.get("id") if isinstance(value, dict) else None
-        if not (isinstance(name, str) and 1 <= len(name) <= MAX_DIFF_ID):
-            name = None
-        self.rejected.append(Rejected(index, name, rejection.code, str(rejection)))
-        self.refused.append(Refused(index, value))
+        self.rejected.append(Rejected(index, name_of(value), rejection.code, str(rejection)))
+        self.refused.append(Refused(index, _as_kept(value, self.terms.max_depth + 1)))
         self.differs = True
 
     def outcome(self) -> Outcome:
@@ -234,6 +236,26 @@ def _ask(policy: Policy, user: str, diff: Diff, current: Held | None) -> Refusal
     if answer is None or isinstance(answer, Refusal):
         return answer
     return Refusal("policy_error", "the rule answered neither None nor a Refusal")
+
+
+def _as_kept(value: object, depth: int) -> object:
+    """A refused diff as the log can write it.
+
+    Invariant: what one device sends, half of a surrogate pair or a thousand brackets, can never
+    make the transaction fail in which others' pushes are stored, too.
+    """
+    try:
+        check_values(value, depth)
+    except InvalidDiff:
+        return _as_text(value)
+    return value
+
+
+def _as_text(value: object) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return "nested too deep to be kept"
 
 
 def _create(bench: _Bench, _index: int, diff: Diff, _current: Tombstone | None) -> None:

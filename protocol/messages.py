@@ -4,19 +4,23 @@
 on its way through the hub (`msgspec.Raw`) is the JSON that `encode_diffs` made when it was stored.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from protocol.diffs import DeviceName, Integer, StoredDiff
+from protocol.diffs import DeviceName, Fields, Integer, StoredDiff
 from protocol.errors import BadMessage
 
 SUBPROTOCOL: Final = "mobync.v1"
 PATH: Final = "/sync"
 POLLING_DEVICE: Final = "mobync"
 """The device in whose name polling clients push (section 9); no socket may take it."""
+
+MOST_DIGITS: Final = 4000
+"""Of an integer that is read as one: below what Python takes from a text, above any double."""
 
 PushId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 
@@ -39,10 +43,13 @@ class Half(msgspec.Struct, frozen=True):
 # Device -> hub
 
 
-class Hello(_Frame, frozen=True):
-    """The first frame: who I am, and how far I am."""
+class Hello(_Frame, frozen=True, kw_only=True):
+    """The first frame: who I am, and how far I am.
 
-    token: str
+    Without a `token` it is a message, and unauthorized (section 8).
+    """
+
+    token: str = ""
     device: DeviceName
     logical_clock: Integer
     log_id: str | None = None
@@ -60,7 +67,7 @@ class Push(_SparseFrame, frozen=True):
 class Auth(_Frame, frozen=True):
     """A fresh token for the same user."""
 
-    token: str
+    token: str = ""
 
 
 class Received(_Frame, frozen=True):
@@ -195,8 +202,9 @@ class _AboutPush(msgspec.Struct, tag_field="type", tag="push"):
 
 _from_device: Final[msgspec.json.Decoder[FromDevice]] = msgspec.json.Decoder(FromDevice)
 _from_hub: Final[msgspec.json.Decoder[FromHub]] = msgspec.json.Decoder(FromHub)
-_about_push: Final = msgspec.json.Decoder(_AboutPush)
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 _stored_diffs: Final = msgspec.json.Decoder(tuple[StoredDiff, ...])
+_fields: Final = msgspec.json.Decoder(dict[str, Any])
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -214,8 +222,8 @@ def decode_from_device(frame: str | bytes) -> FromDevice:
     """
     try:
         return _from_device.decode(frame)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise BadMessage(_reason(error), _push_id_of(frame)) from None
+    except _UNREADABLE as error:
+        return _decode_loosely(frame, _reason(error))
 
 
 def decode_from_hub(frame: str | bytes) -> FromHub:
@@ -227,7 +235,7 @@ def decode_from_hub(frame: str | bytes) -> FromHub:
     """
     try:
         return _from_hub.decode(frame)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise BadMessage(_reason(error)) from None
 
 
@@ -244,17 +252,73 @@ def decode_diffs(diffs: Raw) -> tuple[StoredDiff, ...]:
 
     """
     try:
-        return _stored_diffs.decode(diffs)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        stored = _stored_diffs.decode(diffs)
+    except _UNREADABLE as error:
         raise BadMessage(_reason(error)) from None
+    for diff in stored:
+        _check_id(diff.json_data)
+    return stored
+
+
+def decode_fields(json_data: Raw) -> dict[str, Any]:
+    """The fields of an object in a `snapshot`.
+
+    Raises:
+        BadMessage: they are no JSON object with an `id`.
+
+    """
+    try:
+        fields = _fields.decode(json_data)
+    except _UNREADABLE as error:
+        raise BadMessage(_reason(error)) from None
+    _check_id(fields)
+    return fields
+
+
+def _check_id(fields: Fields) -> None:
+    if not isinstance(fields.get("id"), str):
+        raise BadMessage("an object without an id")
 
 
 def _reason(error: Exception) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else str(error)
 
 
-def _push_id_of(frame: str | bytes) -> int | None:
+def _decode_loosely(frame: str | bytes, reason: str) -> FromDevice:
+    r"""Read what is JSON but not I-JSON, as "\ud800" or 1e400 are.
+
+    In a diff it makes that diff invalid and no other (section 4); in an unknown field it is
+    ignored; in a known one it is ill-typed.
+    """
+    value = _any_json(frame)
     try:
-        return _about_push.decode(frame).push_id
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        message: FromDevice = msgspec.convert(value, FromDevice)
+        if not isinstance(message, Push):
+            _encoder.encode(message)
+    except _UNREADABLE:
+        raise BadMessage(reason, _push_id_of(value)) from None
+    return message
+
+
+def _any_json(frame: str | bytes) -> object:
+    try:
+        text = frame if isinstance(frame, str) else frame.decode()
+        return json.loads(text, parse_constant=_refuse_constant, parse_int=_integer)
+    except _UNREADABLE:
+        return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> int | float:
+    """Python takes no integer of thousands of digits from a text; as a double it is infinite."""
+    return int(digits) if len(digits) < MOST_DIGITS else float(digits)
+
+
+def _push_id_of(value: object) -> int | None:
+    try:
+        return msgspec.convert(value, _AboutPush).push_id
+    except _UNREADABLE:
         return None

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UnsetType
 
 from protocol.diffs import Diff, DiffType, Fields, Key, StoredDiff, read_diff
-from protocol.errors import HistoryGap
+from protocol.errors import BadMessage, HistoryGap
 from protocol.messages import (
     Ack,
     Changes,
@@ -28,6 +28,7 @@ from protocol.messages import (
     SnapshotObject,
     Welcome,
     decode_diffs,
+    decode_fields,
 )
 from protocol.pending import Pending, lay_over
 from protocol.records import (
@@ -146,7 +147,13 @@ class Replica:
         self._sent = 0
         self.ready = False
         position = self.position
-        return Hello(token, device, position.clock, position.log_id, position.half)
+        return Hello(
+            token=token,
+            device=device,
+            logical_clock=position.clock,
+            log_id=position.log_id,
+            half=position.half,
+        )
 
     def next_push(self) -> Push | None:
         """The next push to send on this connection, cut and to be stored before; None: wait."""
@@ -199,7 +206,7 @@ class Replica:
 
         Raises:
             HistoryGap: a clock was left out or came twice; connect again.
-            BadMessage: diffs that are none.
+            BadMessage: diffs or objects that are none; nothing has changed.
 
         """
         match message:
@@ -269,12 +276,13 @@ class Replica:
     def _paged(self, page: Snapshot) -> Iterable[Key]:
         if page.logical_clock < self.position.clock:
             raise HistoryGap(f"a page up to {page.logical_clock} at {self.position.clock}")
+        entries = [_known(entry) for entry in page.objects]
         half = self.position.half
         level = half.from_ if half else self.position.clock
         self._move(clock=page.logical_clock, half=Half(level, page.head))
         self.head = max(self.head, page.logical_clock, page.head)
         self.remaining = page.remaining
-        return [self._keep(*_known(entry)) for entry in page.objects]
+        return [self._keep(key, known) for key, known in entries]
 
     def _caught_up(self, ready: Ready) -> Iterable[Key]:
         if self.position.half is None and ready.logical_clock != self.position.clock:
@@ -286,6 +294,7 @@ class Replica:
             outcome = outcomes.get(push_id, PushOutcome(push_id))
             touched += self._settle(push_id, outcome.lost, outcome.rejected)
         self._move(clock=ready.logical_clock, half=None)
+        self.head = max(self.head, ready.logical_clock)
         self.remaining = 0
         self.ready = True
         return touched
@@ -344,7 +353,9 @@ class Replica:
 
 
 def _known(entry: SnapshotObject) -> tuple[Key, Known]:
-    if isinstance(entry.json_data, UnsetType):
-        return (entry.model, str(entry.id)), Known(entry.logical_clock, None)
-    fields = msgspec.json.decode(entry.json_data)
-    return (entry.model, fields["id"]), Known(entry.logical_clock, fields)
+    if not isinstance(entry.json_data, UnsetType):
+        fields = decode_fields(entry.json_data)
+        return (entry.model, fields["id"]), Known(entry.logical_clock, fields)
+    if isinstance(entry.id, UnsetType) or not entry.deleted:
+        raise BadMessage("an object that neither stands nor is deleted")
+    return (entry.model, entry.id), Known(entry.logical_clock, None)

@@ -1,0 +1,1 @@
+"""What the hub must decide, written a second time from docs/protocol.md alone."""
