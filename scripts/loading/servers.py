@@ -64,11 +64,12 @@ def command(name: str, folder: Path) -> list[str]:
 async def started(name: str, folder: Path, cores: "Cores | None") -> AsyncIterator[Server]:
     """Start a server, and stop it at the end; its log is `folder`/`name`.log meanwhile."""
     log = folder / f"{name}.log"
-    process = await _spawn(command(name, folder), log, cores)
+    birth = asyncio.create_task(_spawn(command(name, folder), log, cores))
     try:
+        process = await asyncio.shield(birth)  # cancelled half-way it would leave an orphan
         yield Server(name, await _ready(process, name, log), process.pid)
     finally:
-        await _stop(process)
+        await _stop(await birth)
     if process.returncode:
         raise LoadError(f"the {name} stopped with {process.returncode}{_end_of(log)}")
 
