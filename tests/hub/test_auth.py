@@ -317,6 +317,7 @@ def test_a_token_with_one_character_changed_is_refused(index: int, character: st
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=3,
 )
 
 

@@ -92,6 +92,11 @@ def test_rules_are_found_from_the_working_directory(modules: Path, name: str) ->
     assert load_policy(f"house.rules:{name}")("alice", diff(), None) is None
 
 
+def test_a_callable_that_does_not_tell_its_arguments_is_taken_at_its_word(modules: Path) -> None:
+    policy: object = load_policy("builtins:min")
+    assert policy is min
+
+
 @pytest.mark.parametrize("name", ["", "house.rules", "house.rules:", ":rule", ".:rule", "a..b:c"])
 def test_a_name_that_is_none_is_refused(modules: Path, name: str) -> None:
     assert problem(name)
