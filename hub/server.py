@@ -18,6 +18,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
 from hub.auth import authority_from
+from hub.errors import SettingsError
+from hub.http.app import listening as listening_http
 from hub.hub import Hub
 from hub.link import WebSocketLink
 from hub.policy import load_policy
@@ -67,7 +69,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, str]]:
         hub = Hub(store, authority_from(settings, now), settings.limits, now)
         await stack.enter_async_context(hub.running())
         websocket_url = await stack.enter_async_context(_listening(hub, settings))
-        http_url = ""
+        http_url = await stack.enter_async_context(listening_http(hub, settings))
         yield websocket_url, http_url
 
 
@@ -88,13 +90,29 @@ def open_store(settings: Settings) -> Store:
 @asynccontextmanager
 async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
     """Listen for devices; at the end, stop in good order and within the deadline."""
+    try:
+        server = await _listen(hub, settings)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}",
+            "stop what listens there, or choose another address or port",
+            "host",
+            "port",
+        ) from None
+    try:
+        yield f"ws://{_address(server)}{PATH}"
+    finally:
+        await _stop(hub, server, settings.limits.stop_seconds)
+
+
+async def _listen(hub: Hub, settings: Settings) -> Server:
     limits = settings.limits
-    server = await serve_websockets(
+    return await serve_websockets(
         lambda connection: hub.serve(WebSocketLink(connection)),
         settings.host,
         settings.port,
         subprotocols=[Subprotocol(SUBPROTOCOL)],
-        origins=[Origin(origin) for origin in settings.origins] or None,
+        origins=_origins(settings),
         compression="deflate" if settings.compression else None,
         process_request=_only_sync,
         open_timeout=limits.hello_seconds,
@@ -104,10 +122,11 @@ async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
         write_limit=(limits.send_buffer_bytes, limits.send_buffer_bytes // 4),
         server_header=None,
     )
-    try:
-        yield f"ws://{_address(server)}{PATH}"
-    finally:
-        await _stop(hub, server, limits.stop_seconds)
+
+
+def _origins(settings: Settings) -> list[Origin | None] | None:
+    """Pages that may connect; clients that are no page name no origin, and may."""
+    return [*map(Origin, settings.origins), None] if settings.origins else None
 
 
 def _only_sync(connection: ServerConnection, request: Request) -> Response | None:

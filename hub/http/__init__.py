@@ -1,0 +1,1 @@
+"""The second listener: mobync's polling clients, and whoever asks how the hub is."""

@@ -1,0 +1,185 @@
+"""The HTTP listener: `POST /sync` for mobync's polling clients, `/healthz` and `/readyz`.
+
+Every answer is JSON. Whatever a peer sends or fails to take ends its own request and no other: a
+request has a largest body and its deadlines, and there are only so many at once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+import orjson
+import structlog
+from aiohttp import web
+
+from hub.http.health import Health
+from hub.http.polling import PollRefused, poll
+from hub.hub import Hub
+from hub.settings import Settings
+from hub.store.errors import StoreFailed
+from protocol.messages import PATH
+from protocol.mobync import failure
+
+REQUEST_SECONDS: Final = 60.0
+"""From the head of a request to its answer; a phone with little signal is slow, too."""
+ANSWER_SECONDS: Final = 60.0
+"""How long a peer may take to take its answer."""
+IDLE_SECONDS: Final = 30.0
+"""How long a connection may be without a request."""
+SHARE_OF_STOP: Final = 0.1
+"""Of the time to stop, what requests under way may take to end; they are stopped first."""
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+logger: Final = structlog.get_logger("http")
+
+
+@asynccontextmanager
+async def listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
+    """Serve HTTP for as long as this lasts; its address."""
+    health = Health(hub)
+    runner = web.AppRunner(
+        make_app(hub, health),
+        access_log=None,
+        keepalive_timeout=IDLE_SECONDS,
+        # aiohttp waits that long twice: before it cancels what is under way, and after.
+        shutdown_timeout=settings.limits.stop_seconds * SHARE_OF_STOP / 2,
+    )
+    async with health.asking():
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, *settings.http_address).start()
+            yield _url(*runner.addresses[0][:2])
+        finally:
+            await runner.cleanup()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def make_app(hub: Hub, health: Health) -> web.Application:
+    """The routes, and around them what holds for every request."""
+    desk = Desk(hub, health)
+    middlewares = [_in_time, _as_json]
+    app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
+    app.add_routes(
+        [
+            web.post(PATH, desk.sync),
+            web.get("/healthz", desk.healthz),
+            web.get("/readyz", desk.readyz),
+        ]
+    )
+    app.on_response_prepare.append(_without_server_name)
+    return app
+
+
+class Desk:
+    """Takes requests, and no more at once than there may be connections yet to say who they are."""
+
+    def __init__(self, hub: Hub, health: Health) -> None:
+        self._hub = hub
+        self._health = health
+        self._under_way = 0
+
+    async def sync(self, request: web.Request) -> web.Response:
+        """One poll of a mobync client."""
+        if self._hub.stopping or self._under_way >= self._hub.limits.max_ungreeted:
+            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the hub is busy; try again later")
+        self._under_way += 1
+        try:
+            done = await poll(self._hub, await _body_of(request))
+        finally:
+            self._under_way -= 1
+        logger.info("poll", user=done.user, clock=done.clock, pushed=done.pushed, head=done.head)
+        return web.Response(body=done.body, content_type="application/json")
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """Whether the process is alive: it is, or nobody would answer."""
+        return _json({"alive": True})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """Whether the hub serves and its store answers."""
+        trouble = await self._health.trouble()
+        if trouble is None:
+            return _json({"ready": True})
+        return _json({"ready": False, "message": trouble}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _body_of(request: web.Request) -> bytes:
+    most = request.client_max_size
+    if (request.content_length or 0) > most:
+        raise web.HTTPRequestEntityTooLarge(most)
+    return await request.read()
+
+
+@web.middleware
+async def _in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Bound a request in time: what the peer sends, what the hub does, what the peer takes."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            response = await handler(request)
+    except TimeoutError:
+        response = _too_late(request)
+    await _write(response, request)
+    return response
+
+
+def _too_late(request: web.Request) -> web.Response:
+    if request.content.is_eof():
+        return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the hub was too slow; try again later")
+    response = _refusal(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
+    response.force_close()
+    return response
+
+
+async def _write(response: web.StreamResponse, request: web.Request) -> None:
+    """Write an answer here, and not where aiohttp would wait for its peer for ever."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionError:
+        logger.debug("peer gone", path=request.path)
+
+
+@web.middleware
+async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say every refusal as JSON, with a line in the log; a bug ends one request only."""
+    try:
+        return await handler(request)
+    except PollRefused as refusal:
+        return _refusal(refusal.status, str(refusal))
+    except StoreFailed:
+        return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store failed; try again later")
+    except web.RequestPayloadError as error:
+        return _refusal(HTTPStatus.BAD_REQUEST, f"malformed: {error}")
+    except web.HTTPException as error:
+        return _refusal(HTTPStatus(error.status), error.reason, allow=error.headers.get("Allow"))
+    except ConnectionError:
+        return _refusal(HTTPStatus.BAD_REQUEST, "the peer went away")
+    except Exception:
+        logger.exception("request failed", method=request.method, path=request.path)
+        return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the hub failed; this was logged")
+
+
+def _refusal(status: HTTPStatus, message: str, allow: str | None = None) -> web.Response:
+    logger.info("request refused", status=status.value, reason=message)
+    headers = {"Allow": allow} if allow is not None else None
+    return web.Response(
+        body=failure(message), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def _json(value: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
+
+
+async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:
+    """Which versions run here is nobody's business."""
+    del response.headers["Server"]

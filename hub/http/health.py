@@ -1,0 +1,55 @@
+"""Whether the hub is alive, and whether it serves: for whatever starts, watches or routes to it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from hub.hub import Hub
+from hub.store.errors import StoreFailed
+
+READY_SECONDS: Final = 2.0
+"""How long the store may take for a small read."""
+
+
+class Health:
+    """Asks the store how it is, one question at a time, however many want to know."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._question: asyncio.Task[bool] | None = None
+
+    async def trouble(self) -> str | None:
+        """Why the hub does not serve; None if it does."""
+        if self._hub.stopping:
+            return "the hub stops"
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                answers = await asyncio.shield(self._ask())
+        except TimeoutError:
+            return f"the store has not answered for {READY_SECONDS:g} seconds"
+        return None if answers else "the store failed"
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Own the question that is under way for as long as this lasts."""
+        try:
+            yield
+        finally:
+            if self._question is not None:
+                self._question.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._question
+
+    def _ask(self) -> asyncio.Task[bool]:
+        if self._question is None or self._question.done():
+            self._question = asyncio.create_task(self._store_answers(), name="health")
+        return self._question
+
+    async def _store_answers(self) -> bool:
+        try:
+            await self._hub.store.first_clock("")
+        except StoreFailed:
+            return False
+        return True
