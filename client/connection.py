@@ -79,14 +79,16 @@ class Connection:
         """
         while True:
             conversation = await self._live()
-            if await conversation.echo() and self.standing.state is State.LIVE:
+            if await conversation.echo() and conversation.is_live:
                 return
 
     async def _live(self) -> Conversation:
-        while self.standing.state is not State.LIVE or self._conversation is None:
+        while True:
+            conversation = self._conversation
+            if conversation is not None and conversation.is_live:
+                return conversation
             self.check_hope()
             await self._local.bell.heard()
-        return self._conversation
 
     def check_hope(self) -> None:
         """Raise if waiting for the hub is of no use; raises as `echo`."""

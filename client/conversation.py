@@ -111,13 +111,16 @@ class Conversation:
             await self._leave()
         return self._ending(causes)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is level with the hub, and not about to end."""
+        return self._standing.state is State.LIVE and not self._over
+
     async def echo(self) -> bool:
         """Send something there and back: all that the hub had sent before is taken by then.
 
         False if the link ended meanwhile.
         """
-        if self._over:
-            return False
         nonce = self._world.new_id()
         echo: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._echoes[nonce] = echo

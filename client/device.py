@@ -19,6 +19,7 @@ from client.errors import (
 from client.filters import ReadFilter
 from client.link import Connect, websocket
 from client.local import LocalCopy
+from client.states import State
 from client.status import Status
 from client.storage import MemoryStorage, SqliteStorage, Storage
 from client.tokens import Token, Tokens
@@ -72,7 +73,9 @@ class Device:
             raise ValueError(f"{name!r} cannot be a device's name: 1 to {MAX_DEVICE} characters")
         self._connect = connect or websocket(url)
         self._token = token
-        self._storage = storage or (MemoryStorage() if path is None else SqliteStorage(path))
+        if storage is None:
+            storage = MemoryStorage() if path is None else SqliteStorage(path)
+        self._storage = storage
         self._wanted_name = name
         self._world = world
         self._parts: _Parts | None = None
@@ -236,16 +239,17 @@ class Device:
         """Where the device stands at this moment; works after a failure, too."""
         if self._parts is None:
             raise DeviceClosed("the device is closed and has no status")
-        replica, standing = self._parts.local.replica, self._parts.connection.standing
+        replica, failure = self._parts.local.replica, self._parts.local.failure
+        standing = self._parts.connection.standing
         return Status(
-            state=standing.state,
+            state=State.STOPPED if failure else standing.state,
             pending=replica.pending,
             clock=replica.position.clock,
             head=replica.head,
             remaining=replica.remaining,
             setbacks=len(replica.setbacks),
             skew=replica.position.skew,
-            error=standing.trouble,
+            error=str(failure) if failure else standing.trouble,
         )
 
     async def until(self, reached: Callable[[Status], bool]) -> Status:

@@ -38,7 +38,6 @@ class Link(Protocol):
             LinkClosed: the connection has ended, with the hub's code where it gave one.
 
         """
-        raise NotImplementedError
 
     async def close(self) -> None:
         """End it, within a deadline of its own; nothing happens if it has ended."""

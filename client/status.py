@@ -39,7 +39,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         elif self.clock < self.head:
             parts.append(f"clock {self.clock} of {self.head}")
         if self.pending:
-            parts.append(f"{self.pending} edits not yet stored by the hub")
+            edits = "1 edit" if self.pending == 1 else f"{self.pending} edits"
+            parts.append(f"{edits} not yet stored by the hub")
         return "; ".join(parts) or "the hub has not answered"
 
     @property

@@ -84,28 +84,34 @@ class Session:
     """The hub's end of one link."""
 
     def __init__(self) -> None:
-        self.heard: list[FromDevice] = []
+        self.passed_over: list[FromDevice] = []
         self.left = asyncio.Event()
         self.to_hub: asyncio.Queue[bytes] = asyncio.Queue()
         self.to_device: asyncio.Queue[bytes | LinkClosed] = asyncio.Queue()
         self.end: LinkClosed | None = None
+        self.taking = asyncio.Event()
+        self.taking.set()
 
     async def hear(self) -> FromDevice:
         """The next message of the device."""
         async with asyncio.timeout(PATIENCE):
-            message = decode_from_device(await self.to_hub.get())
-        self.heard.append(message)
-        return message
+            return decode_from_device(await self.to_hub.get())
 
     async def expect(self, kind: type[_Message]) -> _Message:
-        """The next message of this kind; others are passed over."""
+        """The next message of this kind; others are kept for whoever expects them."""
+        for index, message in enumerate(self.passed_over):
+            if isinstance(message, kind):
+                del self.passed_over[index]
+                return message
         while not isinstance(message := await self.hear(), kind):
-            pass
+            self.passed_over.append(message)
         return message
 
     def unheard(self) -> list[FromDevice]:
         """All that the device has said and nobody has listened to."""
-        return [decode_from_device(self.to_hub.get_nowait()) for _ in range(self.to_hub.qsize())]
+        return self.passed_over + [
+            decode_from_device(self.to_hub.get_nowait()) for _ in range(self.to_hub.qsize())
+        ]
 
     def say(self, message: FromHub) -> None:
         self.to_device.put_nowait(encode(message))
@@ -181,6 +187,7 @@ class FakeLink:
         self._session = session
 
     async def send(self, frame: bytes) -> None:
+        await self._session.taking.wait()
         if self._session.end is not None:
             raise self._session.end
         self._session.to_hub.put_nowait(frame)

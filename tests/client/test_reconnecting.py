@@ -1,12 +1,14 @@
 """What a device does when a connection ends, code by code (docs/protocol.md, section 8)."""
 
+import asyncio
 from random import Random
 from typing import Any
 
 import pytest
 
-from client import Device, MemoryStorage, State, Status
+from client import Device, MemoryStorage, State, Status, connection, conversation
 from client.backoff import BASE, CAP, Backoff
+from client.link import Link
 from client.states import NEXT, Event
 from protocol.messages import Hello
 from tests.client.fake_hub import FakeHub
@@ -202,6 +204,85 @@ async def test_a_welcome_out_of_turn_is_the_hubs_fault(hub: FakeHub, clock: Cloc
         assert "the hub sent welcome to a device that is catching up" in str(phone.status.error)
 
 
+async def test_after_being_live_for_a_while_the_wait_is_short_again(
+    hub: FakeHub, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STEADY", -1.0)
+    async with a_device(hub, clock) as phone:
+        for _ in range(20):
+            session = await hub.ready_session()
+            await phone.until(is_(State.LIVE))
+            session.close(1013, "server_busy")
+            wait = await clock.slept()
+            assert wait <= BASE
+            clock.advance(wait)
+
+
+async def test_a_hub_that_does_not_welcome_is_left(
+    hub: FakeHub, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "GREETING_TIMEOUT", 0.02)
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        await clock.slept()
+        assert session.left.is_set()
+        assert "no welcome" in str(phone.status.error)
+
+
+async def test_a_hub_that_falls_silent_before_it_is_ready_is_left(
+    hub: FakeHub, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "SILENCE_TIMEOUT", 0.02)
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        await session.greet()
+        await clock.slept()
+        assert session.left.is_set()
+        assert "nothing from the hub" in str(phone.status.error)
+
+
+async def test_a_hub_that_takes_nothing_is_left(
+    hub: FakeHub, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "SEND_TIMEOUT", 0.02)
+    async with a_device(hub, clock) as phone:
+        session = await hub.ready_session()
+        await phone.until(is_(State.LIVE))
+        session.taking.clear()
+        await phone.create("tasks", {"id": "t1"})
+        await clock.slept()
+        assert session.left.is_set()
+
+
+async def test_a_link_that_does_not_open_is_given_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "OPEN_TIMEOUT", 0.02)
+
+    async def never() -> Link:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Device(URL, token="alice", connect=never, world=clock.world) as phone:
+        await clock.slept()
+        assert "no connection within" in str(phone.status.error)
+
+
+async def test_a_hub_that_takes_nothing_does_not_keep_the_device_from_leaving(
+    hub: FakeHub, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "LEAVE_TIMEOUT", 0.02)
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        await session.greet(logical_clock=1)
+        session.taking.clear()
+        session.changes(1)
+        session.ready(1)
+        await phone.until(is_(State.LIVE))
+
+    assert session.left.is_set()
+
+
 async def test_the_token_of_another_user_is_refused_and_sees_nothing(
     hub: FakeHub, clock: Clock
 ) -> None:
@@ -220,6 +301,17 @@ async def test_the_token_of_another_user_is_refused_and_sees_nothing(
     assert session.unheard() == []
 
 
+async def test_a_fault_of_this_program_ends_the_block_with_its_cause(clock: Clock) -> None:
+    async def faulty() -> Link:
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with Device(URL, token="alice", connect=faulty, world=clock.world):
+            await asyncio.Event().wait()
+
+    assert caught.group_contains(ZeroDivisionError)
+
+
 def test_every_state_knows_what_ends_it() -> None:
     for state, events in NEXT.items():
         assert events[Event.LEFT] is State.OFFLINE, state
@@ -235,18 +327,34 @@ def test_a_backoff_begins_anew_after_a_reset() -> None:
     assert backoff.delay() <= BASE
 
 
-def test_a_status_says_what_is_missing() -> None:
+@pytest.mark.parametrize(
+    ("state", "pending", "clock", "remaining", "missing"),
+    [
+        (
+            State.CATCHING_UP,
+            3,
+            4,
+            100,
+            "catching up (clock 4 of 9, 100 objects to come); 3 edits not yet stored by the hub",
+        ),
+        (State.CATCHING_UP, 0, 4, 0, "catching up (clock 4 of 9)"),
+        (State.LIVE, 0, 4, 0, "clock 4 of 9"),
+        (State.LIVE, 0, 9, 0, "the hub has not answered"),
+        (State.WAITING, 1, 9, 0, "not connected (waiting: why); 1 edit not yet stored by the hub"),
+    ],
+)
+def test_a_status_says_what_is_missing(
+    state: State, pending: int, clock: int, remaining: int, missing: str
+) -> None:
     status = Status(
-        state=State.CATCHING_UP,
-        pending=3,
-        clock=4,
+        state=state,
+        pending=pending,
+        clock=clock,
         head=9,
-        remaining=100,
+        remaining=remaining,
         setbacks=0,
         skew=0,
-        error=None,
+        error="why" if state is State.WAITING else None,
     )
 
-    assert status.missing == (
-        "catching up (clock 4 of 9, 100 objects to come); 3 edits not yet stored by the hub"
-    )
+    assert status.missing == missing

@@ -32,10 +32,10 @@ async def test_an_edit_that_could_not_be_stored_raises_and_is_not_sent(
         with pytest.raises(StorageFailed, match="disk is full"):
             await phone.create("tasks", {"id": "not kept"})
 
-        status = await phone_stopped(phone)
-        assert status.error == "the disk is full"
+        status = phone.status
+        assert (status.state, status.error) == (State.STOPPED, "the disk is full")
+        await session.left.wait()
         assert not [said for said in session.unheard() if isinstance(said, Push)]
-        assert session.left.is_set()
         for use in (phone.read("tasks"), phone.delete("tasks", "kept"), phone.synchronize()):
             with pytest.raises(StorageFailed, match="disk is full"):
                 await use
@@ -43,14 +43,6 @@ async def test_an_edit_that_could_not_be_stored_raises_and_is_not_sent(
     storage.broken = False
     async with a_device(hub, clock, storage) as phone:
         assert await phone.read("tasks") == [{"id": "kept"}]
-
-
-async def phone_stopped(phone: Device) -> Any:
-    """The status once the connection has noticed; `until` itself raises after a failure."""
-    async with asyncio.timeout(10):
-        while phone.status.state is not State.STOPPED:
-            await asyncio.sleep(0)
-    return phone.status
 
 
 async def test_what_came_from_the_hub_and_could_not_be_stored_is_not_said_to_be_safe(
@@ -61,7 +53,7 @@ async def test_what_came_from_the_hub_and_could_not_be_stored_is_not_said_to_be_
         await phone.until(live)
         storage.broken = True
         session.changes(1, stored("create", "tasks", id="t1"))
-        await phone_stopped(phone)
+        await session.left.wait()
 
         assert session.unheard() == []
         with pytest.raises(StorageFailed):

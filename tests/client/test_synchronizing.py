@@ -112,7 +112,7 @@ async def test_a_timeout_says_how_many_edits_have_no_ack(hub: FakeHub, clock: Cl
         await phone.create("tasks", {"id": "t1"})
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(answer(session))
-            with pytest.raises(SynchronizeTimeout, match=r"s: 1 edits not yet stored by the hub"):
+            with pytest.raises(SynchronizeTimeout, match=r"s: 1 edit not yet stored by the hub"):
                 await phone.synchronize(SOON)
 
 
