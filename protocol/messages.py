@@ -290,7 +290,7 @@ def _decode_loosely(frame: str | bytes, reason: str) -> FromDevice:
     In a diff it makes that diff invalid and no other (section 4); in an unknown field it is
     ignored; in a known one it is ill-typed.
     """
-    value = _any_json(frame)
+    value = any_json(frame)
     try:
         message: FromDevice = msgspec.convert(value, FromDevice)
         if not isinstance(message, Push):
@@ -300,7 +300,8 @@ def _decode_loosely(frame: str | bytes, reason: str) -> FromDevice:
     return message
 
 
-def _any_json(frame: str | bytes) -> object:
+def any_json(frame: str | bytes) -> object:
+    """Any JSON, I-JSON or not, as Python values; None where it is no JSON."""
     try:
         text = frame if isinstance(frame, str) else frame.decode()
         return json.loads(text, parse_constant=_refuse_constant, parse_int=_integer)

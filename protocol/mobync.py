@@ -29,8 +29,7 @@ from protocol.diffs import (
     read_diff,
 )
 from protocol.errors import BadMessage, InvalidDiff
-from protocol.messages import POLLING_DEVICE, Lost, Rejected
-from protocol.messages import _any_json as any_json
+from protocol.messages import POLLING_DEVICE, Lost, Rejected, any_json
 
 MOST_TOLD: Final = 100
 """Refused diffs that a message names."""
@@ -113,7 +112,7 @@ def _raise_equal_timestamps(values: Iterable[object]) -> None:
     before = last = -1
     for value in values:
         timestamp = value.get("utc_timestamp") if isinstance(value, dict) else None
-        if isinstance(value, dict) and type(timestamp) is int:
+        if isinstance(value, dict) and type(timestamp) is int and timestamp >= 0:
             stood_still = before <= timestamp <= last
             before, last = timestamp, min(last + 1, MAX_INTEGER) if stood_still else timestamp
             value["utc_timestamp"] = last

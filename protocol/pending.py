@@ -5,6 +5,7 @@ then it lies on top of the server state, in the order in which it was made (sect
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
 import msgspec
 
@@ -82,8 +83,18 @@ class Pending:
         self._lift(edit)
 
     def mark_again(self) -> None:
-        """Mark all that waits as held by an older copy of this device (section 5)."""
-        for edit in list(self.waiting.values()):
+        """Mark all edits as held by an older copy of this device (section 5).
+
+        Pushes are taken back, too: what the hub has stored under their ids need not be what this
+        copy holds, if meanwhile one was set aside or the hub was restored. It knows each edit by
+        its own id.
+        """
+        cut = [edit for push in self.pushes.values() for edit in push.edits]
+        edits = [*cut, *self.waiting.values()]
+        self.writes.pushes.update(dict.fromkeys(self.pushes))
+        self.pushes.clear()
+        self.waiting.clear()
+        for edit in edits:
             self._put(msgspec.structs.replace(edit, again=True))
 
     def forget_bases(self) -> None:
@@ -117,16 +128,20 @@ class Pending:
     def _fold_delete(self, edit: Edit, *, known: bool) -> bool:
         """Drop what the delete makes pointless; True if nothing at all is left to send.
 
-        A create goes with its delete only if the object is in no push and not in the server
-        state: else the delete would be undone in silence.
+        Creates go with their delete only if the object would not be there without them, in the
+        server state, in a push, or by yet another create that cannot fold: else the delete would
+        be undone in silence.
         """
-        lacking = not known and not self._is_in_a_push(edit)
-        for earlier in self._foldable(edit):
-            if earlier.diff.type == "delete" or (earlier.diff.type == "create" and not lacking):
-                return False
+        edits = list(self.over(edit.diff.key))
+        life = list(takewhile(lambda e: e.diff.type != "delete", self._foldable(edit)))
+        created = any(earlier.diff.type == "create" for earlier in life)
+        beneath = edits[: len(edits) - len(life)]
+        if created and not known and not self._is_in_a_push(edit) and not _make_it(beneath):
+            for earlier in life:
+                self.drop(earlier)
+            return True
+        for earlier in takewhile(lambda e: e.diff.type == "update", life):
             self.drop(earlier)
-            if earlier.diff.type == "create":
-                return True
         return False
 
     def _is_in_a_push(self, edit: Edit) -> bool:
@@ -193,6 +208,14 @@ def lay_over(fields: Fields | None, diff: Diff) -> Fields | None:
     if fields is None:
         return diff.json_data if diff.type == "create" else None
     return {**fields, **diff.json_data}
+
+
+def _make_it(edits: Iterable[Edit]) -> bool:
+    """Whether these edits alone leave an object there."""
+    fields: Fields | None = None
+    for edit in edits:
+        fields = lay_over(fields, edit.diff)
+    return fields is not None
 
 
 def _without_base(edit: Edit) -> Edit:

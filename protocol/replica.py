@@ -118,7 +118,7 @@ class Replica:
 
         """
         number = self.position.edits + 1
-        timestamp = max(now + self.position.skew, self.position.timestamp + 1, 0)
+        timestamp = max(now + self.position.skew, self.position.timestamp + 1)
         diff = read_diff(
             {
                 "id": diff_id,

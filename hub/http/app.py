@@ -14,6 +14,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from hub.errors import SettingsError
 from hub.http.health import Health
 from hub.http.polling import PollRefused, poll
 from hub.hub import Hub
@@ -28,6 +29,8 @@ ANSWER_SECONDS: Final = 60.0
 """How long a peer may take to take its answer."""
 IDLE_SECONDS: Final = 30.0
 """How long a connection may be without a request."""
+LINGER_SECONDS: Final = 3.0
+"""How long the rest of a refused body is read, so that its sender sees why."""
 SHARE_OF_STOP: Final = 0.1
 """Of the time to stop, what requests under way may take to end; they are stopped first."""
 
@@ -44,16 +47,30 @@ async def listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
         make_app(hub, health),
         access_log=None,
         keepalive_timeout=IDLE_SECONDS,
+        lingering_time=LINGER_SECONDS,
         # aiohttp waits that long twice: before it cancels what is under way, and after.
         shutdown_timeout=settings.limits.stop_seconds * SHARE_OF_STOP / 2,
     )
     async with health.asking():
         await runner.setup()
         try:
-            await web.TCPSite(runner, *settings.http_address).start()
+            await _listen(runner, settings)
             yield _url(*runner.addresses[0][:2])
         finally:
             await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    host, port = settings.http_address
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen for HTTP on {host}, port {port}: {error.strerror}",
+            "stop what listens there, or choose another address or port",
+            "http_host",
+            "http_port",
+        ) from None
 
 
 def _url(host: str, port: int) -> str:
@@ -159,6 +176,9 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
         return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store failed; try again later")
     except web.RequestPayloadError as error:
         return _refusal(HTTPStatus.BAD_REQUEST, f"malformed: {error}")
+    except web.HTTPRequestEntityTooLarge:
+        message = f"the body is larger than {request.client_max_size} bytes"
+        return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
     except web.HTTPException as error:
         return _refusal(HTTPStatus(error.status), error.reason, allow=error.headers.get("Allow"))
     except ConnectionError:

@@ -241,6 +241,12 @@ class FakeLink:
         assert frame is not None, f"the connection ended: {self.closed or 'cut off'}"
         return frame
 
+    async def take_one(self) -> Frame:
+        """Take the next frame, once everything has happened that can, and none behind it."""
+        await settled()
+        self.take(1)
+        return await self.hear()
+
     async def hear_until(self, kind: str) -> list[Frame]:
         """The next frames up to and with the first of this type."""
         frames = [await self.hear()]
@@ -248,13 +254,14 @@ class FakeLink:
             frames.append(await self.hear())
         return frames
 
-    async def hear_all(self) -> list[Frame]:
-        """All frames up to the end of the connection."""
-        return [frame async for frame in self._to_the_end()]
-
-    async def _to_the_end(self) -> AsyncIterator[Frame]:
+    async def frames(self) -> AsyncIterator[Frame]:
+        """Each frame as it comes, up to the end of the connection."""
         while (frame := await self._heard.get()) is not None:
             yield frame
+
+    async def hear_all(self) -> list[Frame]:
+        """All frames up to the end of the connection."""
+        return [frame async for frame in self.frames()]
 
     async def heard_by_now(self) -> list[Frame]:
         """All frames that have come, once everything has happened that can."""
