@@ -6,6 +6,7 @@ it owns. A live session has no task that sends: the user hands it what was store
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -84,6 +85,8 @@ class Session:
         self._services = services
         self._catching_up: asyncio.Task[None] | None = None
         self._held: list[Waiting] = []
+        self._was_live = False
+        self._late_pong: str | msgspec.UnsetType | None = None
         self._under_way = 0
         self._bytes_under_way = 0
         self._room: asyncio.Future[None] | None = None
@@ -98,18 +101,24 @@ class Session:
 
     async def run(self) -> None:
         """Serve the device until its connection is closed."""
-        try:
+        with self._ending():
             if not self.is_closed:
                 hello, grant = await self._first_frame()
                 async with self._services.users.visit(grant.user) as user:
                     await self._serve(hello, grant, user)
+        await self._wait_until_gone()
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Whatever ends the session here, the device is told before anything is taken down."""
+        try:
+            yield
         except Refusal as refusal:
             self.end(refusal.reason, str(refusal), refusal.push_id)
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
         finally:
             self._move(Event.CLOSED)
-        await self._wait_until_gone()
 
     async def _first_frame(self) -> tuple[Hello, Grant]:
         try:
@@ -131,12 +140,12 @@ class Session:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
         try:
-            await self._greet(hello, grant, user)
-            while (frame := await self.link.receive()) is not None:
-                if not self.is_closed:
-                    await self._take(frame, user)
+            with self._ending():
+                await self._greet(hello, grant, user)
+                while (frame := await self.link.receive()) is not None:
+                    if not self.is_closed:
+                        await self._take(frame, user)
         finally:
-            self._move(Event.CLOSED)
             user.leave(self.device, self)
             await self._stop_catching_up()
 
@@ -174,8 +183,7 @@ class Session:
             case Received():
                 self._received(message, user)
             case Ping():
-                nonce = msgspec.UNSET if message.nonce is None else message.nonce
-                self._send(encode(Pong(self._services.now(), nonce)))
+                self._answer(message)
             case Auth():
                 self._renew(message, user)
             case Hello():
@@ -223,6 +231,18 @@ class Session:
         ):
             self._room = asyncio.get_running_loop().create_future()
             await self._room
+
+    def _answer(self, ping: Ping) -> None:
+        """Answer a ping behind all that was stored before it came.
+
+        A device that was live and fell behind does not know that it is not live: to it, a pong
+        says that it is level. So it has the answer when it is.
+        """
+        nonce = msgspec.UNSET if ping.nonce is None else ping.nonce
+        if self._was_live and self.state is State.CATCHING_UP:
+            self._late_pong = nonce
+        else:
+            self._send(encode(Pong(self._services.now(), nonce)))
 
     def _received(self, message: Received, user: User) -> None:
         clock = min(message.logical_clock, user.head)
@@ -281,6 +301,10 @@ class Session:
             return
         self._move(Event.LEVEL)
         self._user.live[self.device] = self
+        self._was_live = True
+        if self._late_pong is not None:
+            self._send(encode(Pong(self._services.now(), self._late_pong)))
+            self._late_pong = None
         for waiting in self._held:
             self._user.push(waiting)
         self._held.clear()

@@ -31,6 +31,14 @@ OpenExecutor = Callable[[Callable[[], sqlite3.Connection]], Awaitable[Executor]]
 class ThreadExecutor(aiosqlite.Connection):
     """The connection on a thread of its own, which is aiosqlite's."""
 
+    async def open(self) -> None:
+        """Connect; a thread that could not is not left behind for the loop to close over."""
+        try:
+            await self
+        except BaseException:
+            self._thread.join()
+            raise
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run one unit of work after those before it."""
         run_on_thread: Callable[..., Awaitable[T]] = self._execute
@@ -40,5 +48,5 @@ class ThreadExecutor(aiosqlite.Connection):
 async def on_thread(connect: Callable[[], sqlite3.Connection]) -> Executor:
     """Open a connection on a thread of its own."""
     executor = ThreadExecutor(connect, iter_chunk_size=64)
-    await executor
+    await executor.open()
     return executor

@@ -230,9 +230,10 @@ def _write_fold(
 
 
 def _measured(held: Held, fields: str | bytes | None) -> Held:
-    """The object with its true size, now that its JSON has been made."""
+    """The object with its true size in bytes, now that its JSON has been made."""
     if isinstance(held, Object) and fields is not None:
-        return msgspec.structs.replace(held, size=len(fields))
+        size = len(fields.encode() if isinstance(fields, str) else fields)
+        return msgspec.structs.replace(held, size=size)
     return held
 
 

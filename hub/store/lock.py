@@ -1,5 +1,6 @@
 """One hub a file: a lock that ends with its process, however that ends."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -39,9 +40,11 @@ class FileLock:
                 f"another hub (process {holder}) serves {self.path.name.removesuffix('-lock')}; "
                 "stop it first, or name another file with --data"
             ) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
         self._handle = handle
+        with contextlib.suppress(OSError):
+            # The number is for the other one's message; a full disk does not undo the lock.
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let go. The file stays: to remove it could break another's lock."""

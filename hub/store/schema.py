@@ -6,6 +6,7 @@ else is written in the transaction that makes them durable. `log_clocks` (where 
 start after a crash folds the rest.
 """
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -86,32 +87,47 @@ FROM log JOIN users USING (user_no), json_each(log.diffs) AS edit;
 """
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Connect to a hub file.
+def connect(path: Path, mode: str = "rwc") -> sqlite3.Connection:
+    """Connect to a hub file; `mode` is that of SQLite's addresses, "ro" cannot write.
 
     Raises:
         StoreFailed: the file cannot be opened.
 
     """
+    address = f"{path.absolute().as_uri()}?mode={mode}"
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise StoreFailed(f"cannot open {path}: {error}") from None
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
-    return connection
+
+
+def check(path: Path) -> None:
+    """Make sure that the file is a hub's that this version can serve, or is not there yet.
+
+    The connection cannot write: closing one that can would move what another program left in its
+    WAL into its file.
+
+    Raises:
+        FileTooNew, NotAHubFile: the file is left as it is.
+        StoreFailed: it cannot be read.
+
+    """
+    if not path.exists():
+        return
+    # Without a WAL the file is all there is, and SQLite need not put its own files beside it.
+    has_wal = path.with_name(path.name + "-wal").exists()
+    with contextlib.closing(connect(path, "ro" if has_wal else "ro&immutable=1")) as connection:
+        _check_header(connection, path)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of a new file, and set the writer's connection up.
 
     Raises:
-        FileTooNew, NotAHubFile: the file is left as it is.
         StoreFailed: it cannot be read or written.
 
     """
     try:
-        _check_header(connection, path)
         # FULL: a commit returns after the fdatasync of the WAL. Acked means durable.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -129,6 +145,8 @@ def _check_header(connection: sqlite3.Connection, path: Path) -> None:
     try:
         version, application = (_value(connection, n) for n in ("user_version", "application_id"))
         empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        raise StoreFailed(f"cannot read {path}: {error}") from None
     except sqlite3.DatabaseError as error:
         raise NotAHubFile(f"{path} is not a hub file ({error}); name another with --data") from None
     if not empty and application != APPLICATION_ID:

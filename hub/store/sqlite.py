@@ -27,7 +27,7 @@ from hub.store.interface import (
 )
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
-from hub.store.schema import connect, prepare
+from hub.store.schema import check, connect, prepare
 from protocol.diffs import Held, Key
 
 T = TypeVar("T")
@@ -58,14 +58,15 @@ class SqliteStore:
             FileInUse, FileTooNew, NotAHubFile, StoreFailed: it was left as it is.
 
         """
-        self._lock.acquire()
-        try:
+        async with contextlib.AsyncExitStack() as opened:
+            self._lock.acquire()
+            opened.callback(self._lock.release)
             self._writer = await self._open_executor(partial(_connect_writer, self._path))
-            self._reader = await self._open_executor(partial(connect, self._path, read_only=True))
-        except BaseException:
-            self._lock.release()
-            raise
-        await self._fold()
+            opened.push_async_callback(self._writer.close)
+            self._reader = await self._open_executor(partial(connect, self._path, "ro"))
+            opened.push_async_callback(self._reader.close)
+            await self._fold()
+            self._opened = opened.pop_all()
         self._folding = asyncio.create_task(self._keep_folding(), name="fold")
 
     async def close(self) -> None:
@@ -73,13 +74,9 @@ class SqliteStore:
         self._folding.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._folding
-        try:
+        async with self._opened:
             with contextlib.suppress(StoreFailed):
                 await self._fold()
-            await self._reader.close()
-            await self._writer.close()
-        finally:
-            self._lock.release()
 
     async def user(self, name: str) -> UserStanding:
         """How a user stands; one seen for the first time gets a new log id."""
@@ -172,6 +169,7 @@ class SqliteStore:
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
+    check(path)
     connection = connect(path)
     try:
         prepare(connection, path)

@@ -1,0 +1,480 @@
+"""The SQLite store under the contract, and what is its own: its file, its lock, its columns."""
+
+import asyncio
+import errno
+import itertools
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from hub.store import sqlite
+from hub.store.errors import FileInUse, FileTooNew, NotAHubFile, StoreFailed
+from hub.store.executor import Executor, OpenExecutor, on_thread
+from hub.store.interface import Store
+from hub.store.schema import APPLICATION_ID
+from hub.store.sqlite import SqliteStore
+from tests.hub.fakes import START, create, inline, rules, update
+from tests.hub.store.contract import ALL, Bench, StoreContract, push, sent, stored
+
+FULL = "database or disk is full"
+
+
+class FaultyConnection:
+    """A connection that fails when it is told to, as if the disk were full."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.steps: int | None = None
+        self.word: str | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        self._count(sql)
+        return self._connection.execute(sql, *values)
+
+    def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:
+        self._count(sql)
+        return self._connection.executemany(sql, rows)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _count(self, sql: str) -> None:
+        if self.word is not None and sql.lstrip().startswith(self.word):
+            self.word = None
+            raise sqlite3.OperationalError(FULL)
+        if self.steps is not None:
+            if not self.steps:
+                self.steps = None
+                raise sqlite3.OperationalError(FULL)
+            self.steps -= 1
+
+
+class SqliteBench(Bench):
+    """A `SqliteStore` that writes nothing behind the log but when it is told to."""
+
+    store: SqliteStore
+
+    def __init__(self, folder: Path, open_executor: OpenExecutor, *, folds: bool) -> None:
+        super().__init__(folds=folds)
+        self._folder = folder
+        self._open_executor = open_executor
+        self._rules = rules()
+        self._copies = itertools.count(1)
+        self._connections: list[FaultyConnection] = []
+        self.path = folder / "hub.db"
+
+    async def open(self) -> Store:
+        self._connections.clear()
+        self.store = SqliteStore(self.path, self._rules, self._connect)
+        await self.store.open()
+        return self.store
+
+    async def reopen(self) -> Store:
+        await self.store.close()
+        return await self.open()
+
+    async def crash(self) -> Store:
+        folder = self._folder / f"after-crash-{next(self._copies)}"
+        folder.mkdir()
+        for name in ("hub.db", "hub.db-wal"):
+            if (self.path.parent / name).exists():
+                shutil.copy(self.path.parent / name, folder / name)
+        await self.store.close()
+        self.path = folder / "hub.db"
+        return await self.open()
+
+    async def fold(self) -> None:
+        await self.store._fold()
+
+    def break_at(self, step: int) -> None:
+        self._writer.steps = step
+
+    def break_commits(self) -> None:
+        self._writer.word = "COMMIT"
+
+    def is_broken(self) -> bool:
+        broken = self._writer.steps is not None or self._writer.word is not None
+        self._writer.steps = self._writer.word = None
+        return broken
+
+    async def move_line(self, user: str, line: int) -> Store:
+        await self.store.close()
+        with sqlite3.connect(self.path) as file:
+            file.execute("UPDATE users SET line = ? WHERE name = ?", (line, user))
+        file.close()
+        return await self.open()
+
+    @property
+    def _writer(self) -> FaultyConnection:
+        return self._connections[0]
+
+    async def _connect(self, connect: Callable[[], sqlite3.Connection]) -> Executor:
+        def wrapped() -> sqlite3.Connection:
+            connection = FaultyConnection(connect())
+            self._connections.append(connection)
+            return cast("sqlite3.Connection", connection)
+
+        return await self._open_executor(wrapped)
+
+
+@pytest.fixture(
+    params=[(on_thread, True), (on_thread, False), (inline, True), (inline, False)],
+    ids=["thread-folded", "thread-unfolded", "inline-folded", "inline-unfolded"],
+)
+async def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SqliteBench]:
+    monkeypatch.setattr(sqlite, "FOLD_SECONDS", 3600.0)
+    open_executor, folds = request.param
+    bench = SqliteBench(tmp_path, open_executor, folds=folds)
+    await bench.open()
+    yield bench
+    await bench.store.close()
+
+
+class TestSqliteStore(StoreContract):
+    """The contract."""
+
+
+def opened(path: Path, open_executor: OpenExecutor = inline, **changes: Any) -> SqliteStore:
+    return SqliteStore(path, rules(**changes), open_executor)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".db-lock"}
+
+
+# What is written behind the log
+
+
+async def test_objects_are_folded_soon_after_a_push(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "FOLD_SECONDS", 0.01)
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.commit([push(1, create("a"))])
+    async with asyncio.timeout(10):
+        while not await store.count("ada", 0):
+            await asyncio.sleep(0.01)
+    await store.close()
+
+
+async def test_objects_are_folded_at_once_when_many_pushes_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "FOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(sqlite, "FOLD_ROWS", 3)
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.commit([push(1, create("a")), push(2, create("b"))])
+    await asyncio.sleep(0.05)
+    assert await store.count("ada", 0) == 0
+    await store.commit([push(3, create("c"))])
+    async with asyncio.timeout(10):
+        while await store.count("ada", 0) < 3:
+            await asyncio.sleep(0)
+    await store.close()
+
+
+async def test_a_fold_that_fails_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "FOLD_SECONDS", 0.01)
+    bench = SqliteBench(tmp_path, inline, folds=False)
+    store = await bench.open()
+    await store.commit([push(1, create("a"))])
+    bench.break_at(3)
+    async with asyncio.timeout(10):
+        while not await store.count("ada", 0):
+            await asyncio.sleep(0.01)
+    assert not bench.is_broken()
+    await store.close()
+
+
+async def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
+    """Not a failure made up by the test: SQLite itself is allowed no more pages."""
+    bench = SqliteBench(tmp_path, on_thread, folds=False)
+    store = await bench.open()
+    acked = 0
+    await bench.store._writer.run(
+        lambda connection: connection.execute("PRAGMA max_page_count = 60").fetchall()
+    )
+    with pytest.raises(StoreFailed, match="full"):
+        for push_id in range(1, 10_000):
+            await store.commit([push(push_id, create("a", text="x" * 3000))])
+            acked = push_id
+    assert acked > 5
+    with pytest.raises(StoreFailed, match="full"):
+        await store.commit([push(acked + 1, create("a", text="x" * 300_000))])
+    assert (await store.user("ada")).head == acked
+    await bench.store._writer.run(
+        lambda connection: connection.execute("PRAGMA max_page_count = 10000").fetchall()
+    )
+    [answer] = await store.commit([push(acked + 1, create("b"))])
+    assert answer is not None
+    assert answer.clock == acked + 1
+    store = await bench.crash()
+    assert len(await store.log("ada", 0, ALL)) == acked + 1
+    await store.close()
+
+
+async def test_the_wal_does_not_grow_without_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.store.ledger.CHECKPOINT_BYTES", 200_000)
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    wal = tmp_path / "hub.db-wal"
+    sizes = []
+    for push_id in range(1, 301):
+        await store.commit([push(push_id, create("a", text="x" * 3000))])
+        if push_id % 10 == 0:
+            await store._fold()
+            sizes.append(wal.stat().st_size)
+    assert max(sizes) < 5 * 200_000
+    assert sizes[-1] == sizes[len(sizes) // 2], "it is written over, not grown"
+    await store.close()
+
+
+# The file
+
+
+async def test_a_closed_file_is_one_whole_file(tmp_path: Path) -> None:
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.commit([push(1, create("a"))])
+    await store.close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hub.db", "hub.db-lock"]
+    file = sqlite3.connect(tmp_path / "hub.db")
+    assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert file.execute("SELECT count(*) FROM objects").fetchone() == (1,)
+    file.close()
+
+
+async def test_people_can_read_the_log_in_mobyncs_columns(tmp_path: Path) -> None:
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    first, second = create("a", title="Milk", tags=["x"]), create("b")
+    lost = update("nothing")
+    await store.commit([push(1, first, second), push(2, lost), push(3, change := update("a", n=1))])
+    await store.close()
+    file = sqlite3.connect(tmp_path / "hub.db")
+    cursor = file.execute("SELECT * FROM diffs ORDER BY logical_clock")
+    columns = [column[0] for column in cursor.description]
+    rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    file.close()
+    assert columns == [
+        "id", "owner", "logical_clock", "utc_timestamp", "type", "model", "json_data",
+    ]  # fmt: skip
+    for row in rows:
+        row["json_data"] = orjson.loads(row["json_data"])
+    assert rows == [
+        {**sent(first), "owner": "ada", "logical_clock": 0},
+        {**sent(second), "owner": "ada", "logical_clock": 0},
+        {**sent(change), "owner": "ada", "logical_clock": 2},
+    ]
+    assert rows[0]["utc_timestamp"] == START
+
+
+@pytest.mark.parametrize("open_executor", [inline, on_thread])
+async def test_a_file_that_a_newer_hub_wrote_is_refused_and_left_as_it_is(
+    tmp_path: Path, open_executor: OpenExecutor
+) -> None:
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.commit([push(1, create("a"))])
+    await store.close()
+    with sqlite3.connect(tmp_path / "hub.db") as file:
+        file.execute("PRAGMA user_version = 2")
+    file.close()
+    before = contents(tmp_path)
+    with pytest.raises(FileTooNew, match="format 2"):
+        await opened(tmp_path / "hub.db", open_executor).open()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("open_executor", [inline, on_thread])
+@pytest.mark.parametrize("content", [b"Dear diary, " * 1000, b"SQLite format 3\0" + b"\1" * 5000])
+async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(
+    tmp_path: Path, content: bytes, open_executor: OpenExecutor
+) -> None:
+    (tmp_path / "hub.db").write_bytes(content)
+    with pytest.raises(NotAHubFile, match="--data"):
+        await opened(tmp_path / "hub.db", open_executor).open()
+    assert contents(tmp_path)["hub.db"] == content
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+async def test_a_database_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, journal: str
+) -> None:
+    with sqlite3.connect(tmp_path / "hub.db") as file:
+        file.execute(f"PRAGMA journal_mode = {journal}")
+        file.execute("CREATE TABLE diary (page)")
+    file.close()
+    before = contents(tmp_path)
+    with pytest.raises(NotAHubFile, match="another program"):
+        await opened(tmp_path / "hub.db").open()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("newer_hub", [True, False])
+async def test_what_another_program_has_in_its_wal_is_not_moved_into_its_file(
+    tmp_path: Path, newer_hub: bool
+) -> None:
+    """It was killed, or still runs; to look at its header was enough to checkpoint it."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+    file = sqlite3.connect(there / "hub.db", isolation_level=None)
+    file.execute("PRAGMA journal_mode = WAL")
+    file.execute("CREATE TABLE diary (page)")
+    if newer_hub:
+        file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        file.execute("PRAGMA user_version = 2")
+    for name in ("hub.db", "hub.db-wal"):
+        shutil.copy(there / name, here / name)
+    file.close()
+    before = contents(here)
+    with pytest.raises(FileTooNew if newer_hub else NotAHubFile):
+        await opened(here / "hub.db").open()
+    after = contents(here)
+    assert {name: after[name] for name in before} == before
+
+
+async def test_a_file_that_somebody_else_has_locked_is_not_called_another_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.close()
+    file = sqlite3.connect(tmp_path / "hub.db", isolation_level=None)
+    file.execute("PRAGMA locking_mode = EXCLUSIVE")
+    file.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.01))
+    with pytest.raises(StoreFailed, match="locked"):
+        await opened(tmp_path / "hub.db").open()
+    file.close()
+
+
+async def test_a_file_that_was_made_but_not_finished_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "hub.db").touch()
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.commit([push(1, create("a"))])
+    await store.close()
+    file = sqlite3.connect(tmp_path / "hub.db")
+    assert file.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    file.close()
+
+
+async def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreFailed, match="nowhere"):
+        await opened(tmp_path / "nowhere" / "hub.db").open()
+
+
+@pytest.mark.parametrize("open_executor", [inline, on_thread])
+async def test_a_store_that_could_not_be_opened_lets_go_of_everything(
+    tmp_path: Path, open_executor: OpenExecutor
+) -> None:
+    """A disk that was full at the start left the lock taken and two threads running."""
+    bench = SqliteBench(tmp_path, open_executor, folds=False)
+    await bench.open()
+    await bench.store.commit([push(1, create("a"))])
+    await bench.store.close()
+
+    def failing(connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        connection = FaultyConnection(connect())
+        connection.word = "SELECT folded"
+        return cast("sqlite3.Connection", connection)
+
+    async def open_failing(connect: Callable[[], sqlite3.Connection]) -> Executor:
+        return await open_executor(partial(failing, connect))
+
+    with pytest.raises(StoreFailed, match="full"):
+        await opened(tmp_path / "hub.db", open_failing).open()
+    again = opened(tmp_path / "hub.db", open_executor)
+    await again.open()
+    assert (await again.user("ada")).head == 1
+    await again.close()
+
+
+# The lock
+
+
+@pytest.mark.parametrize("open_executor", [inline, on_thread])
+async def test_a_second_hub_on_the_same_file_is_told_who_has_it(
+    tmp_path: Path, open_executor: OpenExecutor
+) -> None:
+    store = opened(tmp_path / "hub.db", open_executor)
+    await store.open()
+    with pytest.raises(FileInUse, match=f"process {os.getpid()}.* hub.db"):
+        await opened(tmp_path / "hub.db", open_executor).open()
+    await store.commit([push(1, create("a"))])
+    await store.close()
+    again = opened(tmp_path / "hub.db", open_executor)
+    await again.open()
+    assert (await again.user("ada")).head == 1
+    await again.close()
+
+
+async def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+    holding = (
+        "import sys, pathlib; from hub.store.lock import FileLock;"
+        "FileLock(pathlib.Path(sys.argv[1])).acquire(); print('held', flush=True);"
+        "sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", holding, str(tmp_path / "hub.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(FileInUse, match=f"process {holder.pid}"):
+            await opened(tmp_path / "hub.db").open()
+        holder.kill()
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    await store.close()
+
+
+async def test_a_full_disk_does_not_undo_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int, _text: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = opened(tmp_path / "hub.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        await store.open()
+    with pytest.raises(FileInUse, match="process unknown"):
+        await opened(tmp_path / "hub.db").open()
+    await store.close()
+
+
+async def test_two_files_beside_each_other_do_not_disturb_each_other(tmp_path: Path) -> None:
+    stores = [opened(tmp_path / name) for name in ("one.db", "two.db")]
+    for store in stores:
+        await store.open()
+    for store in stores:
+        bench = SqliteBench(tmp_path, inline, folds=False)
+        bench.store = store
+        assert [answer.clock for answer in await stored(bench, push(1, create("a")))] == [1]
+        await store.close()
