@@ -42,7 +42,7 @@ class Ledger:
         self.head = 0
         self.held: dict[Key, Held] = {}
         self.log: list[tuple[int, str, bytes]] = []
-        self.ids: set[str] = set()
+        self.ids: dict[int, frozenset[str]] = {}
         self.last_push_ids: dict[str, int] = {}
         self.terms = terms
 
@@ -70,13 +70,13 @@ class Ledger:
             "again": again,
             "polled": polled,
             "first_clock": self.log[0][0] if self.log else self.head + 1,
-            "stored_ids": frozenset(self.ids if again else ()),
+            "stored_ids": frozenset().union(*self.ids.values() if again else ()),
         }
         outcome = decide(diffs, self.held.get, Terms(**{**usual, **self.terms, **terms}))
         self.head += 1
         self.held.update(outcome.objects)
         self.log.append((self.head, device, encode_diffs(outcome.diffs)))
-        self.ids.update(outcome.ids)
+        self.ids[self.head] = frozenset(outcome.ids)
         return outcome
 
     def send(self, device: str, *diffs: Any, **how: Any) -> Outcome:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from protocol.diffs import Diff, Fields, Key, Object, Stamp, Tombstone, json_size
 from protocol.merge import Outcome, Refusal, Terms, decide
 from tests.model import strategies
-from tests.model.hub import ModelHub
-from tests.protocol.ledger import MINUTE, NOW, T1, Ledger, edit, folded, without_sizes
-
-if TYPE_CHECKING:
-    from protocol.messages import Rejected
+from tests.protocol.ledger import MINUTE, NOW, T1, Ledger, edit
 
 
 def types(outcome: Outcome) -> list[str]:
@@ -450,115 +443,6 @@ def test_story_15_a_phone_put_back_does_not_overwrite_its_own_newer_edit() -> No
     ledger.send("phone", edit("update", {"title": "newer"}, base=1, at=NOW + 2))
     older = edit("update", {"title": "older"}, base=1, at=NOW + 1)
     assert lost(ledger.send("phone", older, again=True)) == [{"title": 2}]
-
-
-# Against the model, which was written from the text alone
-
-
-def any_pushes(head: int, now: int) -> st.SearchStrategy[list[Any]]:
-    """Every kind of diff that a frame can hold, malformed ones among them."""
-    good = strategies.well_formed_diffs(head, now)
-    odd = (strategies.edge_diffs, strategies.malformed_diffs, strategies.unspeakable_diffs)
-    return st.lists(
-        st.one_of(*[good] * 8, *(make(head, now) for make in odd)), min_size=1, max_size=5
-    )
-
-
-def shown(outcome: Outcome | None) -> Any:
-    """An outcome as the model says it; the order of fields counts, true is not 1."""
-    if outcome is None:
-        return None
-    return json.dumps(
-        {
-            "diffs": msgspec.to_builtins(outcome.diffs),
-            "lost": msgspec.to_builtins(outcome.lost),
-            "rejected": [without_message(rejection) for rejection in outcome.rejected],
-            "differs": outcome.differs,
-        }
-    )
-
-
-def without_message(rejection: Rejected) -> dict[str, Any]:
-    assert rejection.message
-    return {"index": rejection.index, "id": rejection.id, "code": rejection.code}
-
-
-def shown_by_model(stored: dict[str, Any] | None) -> Any:
-    if stored is None:
-        return None
-    return json.dumps({name: stored[name] for name in ("diffs", "lost", "rejected", "differs")})
-
-
-def held_by_model(model: ModelHub) -> dict[Key, Any]:
-    """What the model's histories say, in the product's records; sizes are left out."""
-    held: dict[Key, Any] = {
-        key: Tombstone(t["logical_clock"], t["utc_timestamp"], t["device"])
-        for key, t in model.tombstones().items()
-    }
-    for key, there in model.objects().items():
-        fields = there["fields"]
-        writes = {name: model._writes(key, name) for name in fields if name != "id"}
-        stamps = {
-            name: Stamp(w[-1].clock, max(e.timestamp for e in w), w[-1].device)
-            for name, w in writes.items()
-        }
-        created = model._life(key)[0].clock
-        held[key] = Object(created, there["logical_clock"], fields, stamps, 0)
-    return held
-
-
-@given(strategies.histories(push=any_pushes))
-def test_every_outcome_and_every_object_is_what_the_text_says(
-    history: list[dict[str, Any]],
-) -> None:
-    model, ledger = ModelHub(), Ledger()
-    for step in history:
-        assert shown(ledger.push(**step)) == shown_by_model(model.push(**step))
-        assert without_sizes(ledger.held) == held_by_model(model)
-
-
-@given(strategies.histories(push=any_pushes), st.sets(st.integers(0, 9)))
-def test_a_hub_that_folds_its_log_again_after_every_crash_decides_alike(
-    history: list[dict[str, Any]], crashes: set[int]
-) -> None:
-    steady, crashing = Ledger(), Ledger()
-    written = 0
-    objects: dict[Key, Any] = {}
-    for number, step in enumerate(history):
-        assert shown(steady.push(**step)) == shown(crashing.push(**step))
-        if number in crashes:
-            crashing.held = folded(crashing.log[written:], objects)
-            assert without_sizes(crashing.held) == without_sizes(steady.held)
-            objects, written = dict(crashing.held), len(crashing.log)
-    assert without_sizes(folded(steady.log)) == without_sizes(steady.held)
-
-
-@given(strategies.histories(push=any_pushes))
-def test_a_size_is_never_less_than_the_bytes_of_the_fields(history: list[dict[str, Any]]) -> None:
-    ledger = Ledger()
-    for step in history:
-        ledger.push(**step)
-    for held in (*ledger.held.values(), *folded(ledger.log).values()):
-        assert isinstance(held, Tombstone) or held.size >= json_size(held.fields)
-
-
-def wordy_pushes(head: int, now: int) -> st.SearchStrategy[list[Any]]:
-    """Edits with texts of which a few fill an object."""
-    sizes = st.dictionaries(st.sampled_from("abc"), st.integers(0, 40), max_size=3)
-    texts = sizes.map(lambda of: {"id": "t1", **{name: "é" * n for name, n in of.items()}})
-    diffs = strategies.well_formed_diffs(head, now)
-    grown = st.builds(lambda diff, fields: {**diff, "json_data": fields}, diffs, texts)
-    return st.lists(grown, min_size=1, max_size=5)
-
-
-@given(strategies.histories(push=wordy_pushes))
-def test_what_is_too_large_is_so_by_its_bytes_however_it_came_about(
-    history: list[dict[str, Any]],
-) -> None:
-    model, ledger = ModelHub(max_object_bytes=150), Ledger(max_object_bytes=150)
-    for step in history:
-        assert shown(ledger.push(**step)) == shown_by_model(model.push(**step))
-        ledger.held = folded(ledger.log)
 
 
 def test_decide_asks_for_an_object_once_at_most_per_diff_and_knows_what_it_is_told() -> None:

@@ -1,0 +1,266 @@
+"""Section 5 of docs/protocol.md as a device keeps it: pushes, their outcomes, setting aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol.messages import (
+    Ack,
+    Lost,
+    PushOutcome,
+    Ready,
+    Rejected,
+    Snapshot,
+)
+from protocol.records import LostFields, RejectedEdit
+from protocol.replica import WINDOW
+from tests.protocol.device import Device, level, stored, welcome
+from tests.protocol.ledger import T1, edit
+
+# Pushing
+
+
+def test_a_push_is_cut_only_when_ready() -> None:
+    phone = Device()
+    phone.edit("create", a=1)
+    assert phone.pushes() == []
+    phone.take(welcome())
+    assert phone.pushes() == []
+    phone.take(Ready(0, 0))
+    assert [(push.push_id, len(push.diffs)) for push in phone.pushes()] == [(1, 1)]
+
+
+def test_push_and_counter_are_stored_before_anything_is_sent() -> None:
+    phone = level()
+    phone.edit("update", a=1)
+    push = phone.replica.next_push()
+    assert push is not None
+    writes = phone.replica.take_writes()
+    assert (writes.position.counter, writes.edits, list(writes.pushes)) == (1, {1: None}, [1])
+
+
+def test_a_few_pushes_are_under_way_at_once_and_what_is_edited_meanwhile_folds() -> None:
+    phone = level()
+    sent = []
+    for n in range(WINDOW + 3):
+        phone.edit("update", a=n)
+        sent += [push.push_id for push in phone.pushes()]
+    assert sent == list(range(1, WINDOW + 1))
+    phone.take(Ack(1, 2))
+    (push,) = phone.pushes()
+    assert [diff.json_data["a"] for diff in push.diffs] == [WINDOW + 2]
+
+
+def test_a_push_has_no_more_diffs_than_the_hub_says() -> None:
+    phone = Device()
+    phone.take(welcome(limits={"max_diffs": 2, "max_frame_bytes": 2**20}))
+    for n in range(5):
+        phone.edit("create", f"t{n}")
+    phone.take(Ready(0, 0))
+    assert [len(push.diffs) for push in phone.pushes()] == [2, 2, 1]
+
+
+def test_a_batch_is_pushed_together() -> None:
+    phone = level()
+    phone.replica._limits = {"max_diffs": 3, "max_frame_bytes": 2**20}
+    phone.edit("update", "t2", a=1)
+    for n in range(3):
+        phone.edit("update", f"b{n}", batch=7, a=1)
+    assert [len(push.diffs) for push in phone.pushes()] == [1, 3]
+
+
+def test_after_a_lost_connection_the_rest_is_sent_again_under_the_same_ids_unchanged() -> None:
+    phone = level()
+    phone.edit("update", a=1)
+    phone.edit("update", "t2", a=1)
+    sent = phone.pushes()
+    phone.edit("update", a=2)
+    phone.restart()
+    phone.replica.hello("t", "phone")
+    phone.take(welcome(logical_clock=1))
+    phone.take(Ready(1, 0))
+    again = phone.pushes()
+    assert again[: len(sent)] == sent
+    assert [push.push_id for push in again] == [1, 2]
+
+
+def test_a_push_that_was_stored_is_dropped_as_its_ack_comes_in_the_catch_up() -> None:
+    phone = level()
+    phone.edit("update", a=1)
+    phone.pushes()
+    phone.restart()
+    phone.take(welcome(logical_clock=2, last_push_id=1))
+    phone.take(Ack(1, 2, stored(edit("update", {"a": 1}))))
+    phone.take(Ready(2, 1))
+    assert (phone.replica.pending, phone.pushes(), phone.task()) == (0, [], {"a": 1})
+
+
+def test_the_oldest_edit_that_is_not_yet_confirmed_is_known() -> None:
+    phone = level()
+    oldest = [phone.replica.oldest]
+    phone.edit("update", a=1)
+    phone.pushes()
+    phone.edit("update", a=2)
+    oldest.append(phone.replica.oldest)
+    phone.take(Ack(1, 2))
+    oldest.append(phone.replica.oldest)
+    assert oldest == [None, 1, 2]
+
+
+def test_ids_count_on_above_what_the_hub_has() -> None:
+    phone = Device()
+    phone.take(welcome(last_push_id=7))
+    phone.take(Ready(0, 7))
+    phone.edit("create")
+    assert [push.push_id for push in phone.pushes()] == [8]
+
+
+# Outcomes
+
+
+REFUSED = Rejected(0, "e1", "forbidden", "No.")
+
+
+def pushing(*edits: dict[str, Any]) -> Device:
+    phone = level()
+    for fields in edits or ({"a": 1},):
+        phone.edit("update", **fields)
+    phone.pushes()
+    return phone
+
+
+def test_a_rejected_edit_is_kept_with_its_reason_until_the_application_takes_it() -> None:
+    phone = pushing()
+    phone.take(Ack(1, 2, stored(), rejected=(REFUSED,)))
+    phone.restart()
+    (setback,) = phone.setbacks
+    assert isinstance(setback, RejectedEdit)
+    assert (setback.code, setback.message) == ("forbidden", "No.")
+    assert setback.diff is not None
+    assert setback.diff.json_data == {"id": "t1", "a": 1}
+    phone.replica.take_setback(1)
+    phone.store()
+    phone.restart()
+    assert phone.setbacks == []
+
+
+def test_lost_fields_are_told_with_the_clock_that_won() -> None:
+    phone = pushing()
+    phone.take(Ack(1, 2, stored(), lost=(Lost(0, "e1", {"a": 1}),)))
+    (setback,) = phone.setbacks
+    assert isinstance(setback, LostFields)
+    assert setback.diff is not None
+    assert (setback.fields, setback.diff.json_data["a"]) == ({"a": 1}, 1)
+
+
+def test_an_outcome_that_is_heard_as_an_ack_and_at_ready_is_told_once() -> None:
+    phone = pushing()
+    phone.take(Ack(1, 2, stored(), rejected=(REFUSED,)))
+    phone.restart()
+    phone.take(welcome(logical_clock=2, last_push_id=1))
+    phone.take(Ready(2, 1, (PushOutcome(1, rejected=(REFUSED,)),)))
+    assert phone.told == [(1, "forbidden")]
+
+
+def test_outcomes_at_ready_come_in_the_order_of_the_pushes() -> None:
+    phone = level()
+    for n in (1, 2, 3):
+        phone.edit("update", a=n)
+        phone.pushes()
+    phone.take(Snapshot(4, [], 4, 0))
+    outcomes = (PushOutcome(3, rejected=(REFUSED,)), PushOutcome(1, lost=(Lost(0, "e", {"a": 9}),)))
+    phone.take(Ready(4, 3, outcomes))
+    assert (phone.told, phone.replica.pending) == ([(1, {"a": 9}), (3, "forbidden")], 0)
+
+
+def test_an_outcome_of_a_push_that_this_copy_never_had_is_told_all_the_same() -> None:
+    phone = level()
+    phone.take(Ready(1, 4, (PushOutcome(4, rejected=(REFUSED,)),)))
+    assert [(s.push_id, s.diff) for s in phone.setbacks] == [(4, None)]
+
+
+def test_ready_settles_what_it_names_and_no_more() -> None:
+    phone = level()
+    for n in (1, 2):
+        phone.edit("update", a=n)
+        phone.pushes()
+    phone.take(Ready(1, 1))
+    assert list(phone.storage.pushes) == [2]
+
+
+# Setting aside (section 5)
+
+
+def two_under_way() -> Device:
+    phone = level()
+    phone.edit("update", a=1)
+    phone.pushes()
+    phone.edit("update", "t2", b=1)
+    phone.pushes()
+    return phone
+
+
+def come_back(phone: Device) -> list[int]:
+    """Connect again; the ids of the pushes that are sent."""
+    phone.replica.hello("t", "phone")
+    phone.take(welcome(logical_clock=1))
+    phone.take(Ready(1, 0))
+    return [push.push_id for push in phone.pushes()]
+
+
+def test_a_push_that_the_hub_names_is_set_aside_and_the_others_go_on() -> None:
+    phone = two_under_way()
+    assert list(phone.replica.set_aside(1, "bad_message", "No.") or ()) == [T1]
+    phone.store()
+    phone.restart()
+    assert phone.told == [(1, "bad_message")]
+    assert (come_back(phone), phone.task()) == ([2], {"a": 0})
+
+
+def test_without_a_name_pushes_go_one_at_a_time_until_it_happens_again() -> None:
+    phone = two_under_way()
+    assert phone.replica.set_aside(None, "bad_message", "No.") == ()
+    assert (phone.told, come_back(phone)) == ([], [1])
+    phone.take(Ack(1, 2))
+    assert [push.push_id for push in phone.pushes()] == [2]
+    assert list(phone.replica.set_aside(None, "too_big", "No.") or ()) == [("tasks", "t2")]
+    assert phone.told == [(2, "too_big")]
+
+
+def test_after_one_is_set_aside_several_go_at_once_again() -> None:
+    phone = two_under_way()
+    phone.replica.set_aside(None, "bad_message", "No.")
+    come_back(phone)
+    phone.replica.set_aside(None, "bad_message", "No.")
+    phone.edit("update", "t3", a=1)
+    assert come_back(phone) == [2, 3]
+
+
+def test_once_all_are_settled_several_go_at_once_again() -> None:
+    phone = two_under_way()
+    phone.replica.set_aside(None, "bad_message", "No.")
+    come_back(phone)
+    phone.take(Ready(1, 2))
+    for n in range(3):
+        phone.edit("update", a=n)
+        assert len(phone.pushes()) == 1
+
+
+def test_a_name_that_is_under_way_no_more_is_as_good_as_none() -> None:
+    phone = two_under_way()
+    assert phone.replica.set_aside(9, "bad_message", "No.") == ()
+    assert (phone.told, come_back(phone)) == ([], [1])
+
+
+def test_if_nothing_was_under_way_coming_back_is_of_no_use() -> None:
+    phone = level()
+    phone.edit("update", a=1)
+    assert phone.replica.set_aside(None, "bad_message", "No.") is None
+    assert (phone.told, phone.replica.pending) == ([], 1)
+
+
+def test_a_push_not_yet_sent_on_this_connection_is_not_the_one_that_broke_it() -> None:
+    phone = two_under_way()
+    phone.replica.hello("t", "phone")
+    assert phone.replica.set_aside(1, "bad_message", "No.") is None
+    assert phone.told == []
