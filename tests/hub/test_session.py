@@ -13,6 +13,7 @@ from hub.hub import SWEEP_SECONDS
 from hub.limits import Limits
 from hub.session import CLOSE_SECONDS
 from hub.states import TRANSITIONS, Event, State
+from hub.store.errors import StoreFailed
 from tests.hub.fakes import (
     START,
     FakeClock,
@@ -644,8 +645,6 @@ async def test_a_store_that_fails_while_greeting_is_said_so(
 
 
 async def failing(*_args: Any) -> Any:
-    from hub.store.errors import StoreFailed
-
     raise StoreFailed("the disk is failing")
 
 

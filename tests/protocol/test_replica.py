@@ -23,6 +23,7 @@ from protocol.messages import (
     Snapshot,
     SnapshotObject,
 )
+from protocol.records import Saved, Writes
 from protocol.replica import Replica
 from tests.protocol.device import Device, changes, level, shown_of, stored, welcome
 from tests.protocol.hub import Hub
@@ -110,6 +111,16 @@ def test_the_user_sees_the_pending_edits_over_the_server_state() -> None:
     phone.edit("delete")
     assert phone.tasks() == {"t2": {"id": "t2", "c": 1}}
     assert list(phone.replica.shown("notes")) == []
+
+
+def test_a_restarted_device_shows_what_it_showed() -> None:
+    phone = level()
+    phone.edit("update", b="in a push")
+    phone.pushes()
+    phone.edit("update", c="waiting")
+    phone.restart()
+    assert phone.task() == {"a": 0, "b": "in a push", "c": "waiting"}
+    assert phone.replica.pending == 2
 
 
 def test_a_pending_create_merges_and_after_a_pending_delete_it_replaces() -> None:
@@ -268,8 +279,10 @@ def test_what_the_hub_says_wrongly_changes_nothing(what: str) -> None:
 
 
 def test_a_new_device_says_0_and_null() -> None:
+    new = Replica(Saved())
     hello = Hello(token="t", device="phone", logical_clock=0, log_id=None, half=None)
-    assert Replica(Device().storage.saved()).hello("t", "phone") == hello
+    assert new.hello("t", "phone") == hello
+    assert (new.ready, new.head, new.remaining, new.pending) == (False, 0, 0, 0)
 
 
 def test_a_device_says_how_far_it_is_and_in_which_history() -> None:
@@ -297,6 +310,25 @@ def test_resumed_paging_keeps_the_clock_at_which_the_device_was_last_level() -> 
     assert (phone.at.clock, phone.at.half) == (12, None)
 
 
+def test_the_head_is_the_newest_clock_that_was_heard_of() -> None:
+    phone = level()
+    heads = [phone.replica.head]
+    phone.take(changes(2))
+    heads.append(phone.replica.head)
+    phone.restart()
+    heads.append(phone.replica.head)
+    phone.take(welcome(logical_clock=9))
+    heads.append(phone.replica.head)
+    phone.take(changes(3))
+    heads.append(phone.replica.head)
+    phone.take(Snapshot(11, [], 9, 0))
+    heads.append(phone.replica.head)
+    phone.take(welcome(logical_clock=4, reset=True))
+    heads.append(phone.replica.head)
+    assert heads == [1, 2, 2, 9, 9, 11, 4]
+    assert phone.replica.remaining == 0
+
+
 def test_a_snapshot_tells_how_much_is_still_to_come() -> None:
     phone = level(1)
     phone.take(Snapshot(7, [], head=9, remaining=4))
@@ -315,6 +347,24 @@ def test_a_reset_forgets_what_came_from_the_hub_and_never_a_pending_edit() -> No
     phone.take(Snapshot(3, [there(3, a=5)], 3, 0))
     phone.take(Ready(3, 0))
     assert phone.task() == {"a": 5, "b": 1}
+
+
+def test_what_was_handed_over_to_be_stored_is_not_handed_over_again() -> None:
+    phone = level()
+    phone.edit("update", a=1)
+    phone.pushes()
+    phone.take(Ack(1, 2, stored()))
+    writes = phone.replica.take_writes()
+    assert writes == Writes(phone.at)
+
+
+def test_what_was_heard_and_forgotten_before_it_was_stored_is_not_stored() -> None:
+    """Messages that wait may share a transaction."""
+    phone = level()
+    phone.replica.take(changes(2, edit("update", {"a": 1})), NOW)
+    phone.replica.take(welcome(reset=True, log_id="log-1"), NOW)
+    phone.store()
+    assert phone.storage.objects == {}
 
 
 def test_a_reset_within_the_same_history_leaves_bases_as_they_are() -> None:

@@ -30,6 +30,14 @@ def test_a_push_is_cut_only_when_ready() -> None:
     assert [(push.push_id, len(push.diffs)) for push in phone.pushes()] == [(1, 1)]
 
 
+def test_after_a_hello_nothing_is_pushed_until_ready_comes_again() -> None:
+    phone = level()
+    phone.edit("update", a=1)
+    phone.replica.hello("t", "phone")
+    phone.take(welcome(logical_clock=1))
+    assert phone.pushes() == []
+
+
 def test_push_and_counter_are_stored_before_anything_is_sent() -> None:
     phone = level()
     phone.edit("update", a=1)
@@ -60,13 +68,23 @@ def test_a_push_has_no_more_diffs_than_the_hub_says() -> None:
     assert [len(push.diffs) for push in phone.pushes()] == [2, 2, 1]
 
 
+def test_an_edit_is_a_batch_of_its_own_unless_one_is_named() -> None:
+    phone = level()
+    phone.take(welcome(logical_clock=1, limits={"max_diffs": 3, "max_frame_bytes": 2**20}))
+    for n in range(4):
+        fields = {"id": f"t{n}", "a": n}
+        phone.replica.edit("update", "tasks", fields, diff_id=f"e{n}", now=n)
+    assert [len(push.diffs) for push in phone.pushes()] == [3, 1]
+
+
 def test_a_batch_is_pushed_together() -> None:
     phone = level()
-    phone.replica._limits = {"max_diffs": 3, "max_frame_bytes": 2**20}
+    phone.take(welcome(logical_clock=1, limits={"max_diffs": 4, "max_frame_bytes": 2**20}))
     phone.edit("update", "t2", a=1)
+    phone.edit("update", "t3", a=1)
     for n in range(3):
         phone.edit("update", f"b{n}", batch=7, a=1)
-    assert [len(push.diffs) for push in phone.pushes()] == [1, 3]
+    assert [len(push.diffs) for push in phone.pushes()] == [2, 3]
 
 
 def test_after_a_lost_connection_the_rest_is_sent_again_under_the_same_ids_unchanged() -> None:
@@ -244,6 +262,12 @@ def test_once_all_are_settled_several_go_at_once_again() -> None:
     for n in range(3):
         phone.edit("update", a=n)
         assert len(phone.pushes()) == 1
+
+
+def test_after_a_restart_nothing_is_under_way() -> None:
+    phone = two_under_way()
+    phone.restart()
+    assert phone.replica.set_aside(1, "bad_message", "No.") is None
 
 
 def test_a_name_that_is_under_way_no_more_is_as_good_as_none() -> None:

@@ -380,7 +380,7 @@ def is_running(pid: int) -> bool:
 async def test_sigterm_stops_the_load_and_the_server_that_it_started() -> None:
     async with running("load", "--against", "relay", "--seconds", "60") as process:
         async with asyncio.timeout(30):
-            while not (started := children(process.pid)):  # noqa: ASYNC110 - no event tells
+            while not (started := children(process.pid)):
                 await asyncio.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             _out, errors = await process.communicate()

@@ -213,10 +213,15 @@ async def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
     await bench.store._writer.run(
         lambda connection: connection.execute("PRAGMA max_page_count = 60").fetchall()
     )
-    with pytest.raises(StoreFailed, match="full"):
+
+    async def fill() -> None:
+        nonlocal acked
         for push_id in range(1, 10_000):
             await store.commit([push(push_id, create("a", text="x" * 3000))])
             acked = push_id
+
+    with pytest.raises(StoreFailed, match="full"):
+        await fill()
     assert acked > 5
     with pytest.raises(StoreFailed, match="full"):
         await store.commit([push(acked + 1, create("a", text="x" * 300_000))])
