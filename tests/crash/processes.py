@@ -57,7 +57,7 @@ def start(
     """Start a hub on this file; it is not ready yet."""  # fmt: skip
     command = Path(sys.executable).with_name("mobync-hub")
     addresses = ("--host", "127.0.0.1", "--port", "0", "--http-port", "0")
-    with open(log or data.with_suffix(".log"), "a") as errors:
+    with (log or data.with_suffix(".log")).open("a") as errors:
         process = subprocess.Popen(
             [*prefix, command, "serve", "--dev", *addresses, "--data", data, *flags],
             stdout=subprocess.PIPE,
