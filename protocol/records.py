@@ -65,9 +65,9 @@ Setback: TypeAlias = RejectedEdit | LostFields
 class Position(msgspec.Struct, frozen=True):
     """Where a device is in the history, and the counters that must survive it.
 
-    `counter` is the last push id given, `settled` the last whose outcome is known, `edits` and
-    `setbacks` count those made so far, `timestamp` (ms) is the last given, `skew` (ms) is what the
-    hub's clock shows beyond the device's own.
+    `counter` is the last push id given, `settled` that up to which every outcome is known, `edits`
+    and `setbacks` count those made so far, `timestamp` (ms) is the last given, `skew` (ms) is what
+    the hub's clock shows beyond the device's own.
     """
 
     log_id: str | None = None

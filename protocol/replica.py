@@ -293,7 +293,8 @@ class Replica:
         for push_id in sorted(outcomes.keys() | stored):
             outcome = outcomes.get(push_id, PushOutcome(push_id))
             touched += self._settle(push_id, outcome.lost, outcome.rejected)
-        self._move(clock=ready.logical_clock, half=None)
+        settled = max(self.position.settled, ready.last_push_id)
+        self._move(clock=ready.logical_clock, half=None, settled=settled)
         self.head = max(self.head, ready.logical_clock)
         self.remaining = 0
         self.ready = True
@@ -302,15 +303,25 @@ class Replica:
     def _settle(
         self, push_id: int, lost: Iterable[Lost], rejected: Iterable[Rejected]
     ) -> Iterable[Key]:
-        """A push is stored: lift it off, and note what it lost unless that was told before."""
+        """A push is stored: lift it off, and note what it lost unless that was told before.
+
+        Invariant: the outcomes of all pushes up to `settled` are known. Half-way, an ack may come
+        before the outcomes of earlier pushes that the pages passed, which only `ready` tells.
+        """
         push = self._pending.settle(push_id)
         diffs = [edit.diff for edit in push.edits] if push else []
-        if push_id > self.position.settled:
+        if push_id > self.position.settled and not self._was_noted_half_way(push_id):
             self._note_setbacks(push_id, dict(enumerate(diffs)), lost, rejected)
-            self._move(settled=push_id)
+        if self.position.half is None:
+            self._move(settled=max(self.position.settled, push_id))
         if not self._pending.pushes:
             self._cautious = False
         return [diff.key for diff in diffs]
+
+    def _was_noted_half_way(self, push_id: int) -> bool:
+        """Whether an ack told it before the line dropped, so that now it is told again."""
+        half_way = self.position.half is not None
+        return half_way and any(known.push_id == push_id for known in self.setbacks.values())
 
     def _note_setbacks(
         self,

@@ -11,6 +11,7 @@ from protocol.messages import (
     Ready,
     Rejected,
     Snapshot,
+    encode,
 )
 from protocol.records import LostFields, RejectedEdit
 from protocol.replica import WINDOW
@@ -66,6 +67,28 @@ def test_a_push_has_no_more_diffs_than_the_hub_says() -> None:
         phone.edit("create", f"t{n}")
     phone.take(Ready(0, 0))
     assert [len(push.diffs) for push in phone.pushes()] == [2, 2, 1]
+
+
+def test_no_frame_is_larger_than_the_hub_says() -> None:
+    phone = level()
+    phone.take(welcome(logical_clock=1, limits={"max_diffs": 1000, "max_frame_bytes": 2000}))
+    for n in range(20):
+        phone.edit("update", f"t{n}", a="x" * 150)
+    pushes = phone.pushes()
+    assert all(len(encode(push)) <= 2000 for push in pushes)
+    assert len(pushes) == 4
+
+
+def test_where_the_hub_names_no_limits_they_are_those_of_the_protocol() -> None:
+    phone = level()
+    phone.take(welcome(logical_clock=1, limits={}))
+    for n in range(1001):
+        phone.edit("update", f"t{n}", a=n)
+    for n in range(3):
+        phone.edit("update", f"big{n}", batch=7, a="x" * 2**19)
+    pushes = phone.pushes()
+    assert [len(push.diffs) for push in pushes] == [1000, 1, 1, 1]
+    assert all(len(encode(push)) <= 2**20 for push in pushes)
 
 
 def test_an_edit_is_a_batch_of_its_own_unless_one_is_named() -> None:
@@ -178,6 +201,39 @@ def test_an_outcome_that_is_heard_as_an_ack_and_at_ready_is_told_once() -> None:
     phone.take(welcome(logical_clock=2, last_push_id=1))
     phone.take(Ready(2, 1, (PushOutcome(1, rejected=(REFUSED,)),)))
     assert phone.told == [(1, "forbidden")]
+
+
+def half_way_with_an_ack() -> Device:
+    """Its first push lies in the pages that it took, its second in the log behind them."""
+    phone = level()
+    for n in (1, 2):
+        phone.edit("update", a=n)
+        phone.pushes()
+    phone.replica.hello("t", "phone")
+    phone.take(welcome(logical_clock=3, last_push_id=2))
+    phone.take(Snapshot(2, [], 2, 0))
+    phone.take(Ack(2, 3, stored(), rejected=(REFUSED,)))
+    return phone
+
+
+OUTCOMES = (PushOutcome(1, lost=(Lost(0, "e", {"a": 9}),)), PushOutcome(2, rejected=(REFUSED,)))
+
+
+def test_an_ack_half_way_does_not_hide_what_earlier_pushes_lost() -> None:
+    """The ack of push 2 counted as knowing all up to 2: that push 1 had lost was never told."""
+    phone = half_way_with_an_ack()
+    phone.take(Ready(3, 2, OUTCOMES[:1]))
+    assert phone.told == [(2, "forbidden"), (1, {"a": 9})]
+
+
+def test_an_outcome_heard_half_way_is_told_once_though_the_line_drops_before_ready() -> None:
+    phone = half_way_with_an_ack()
+    phone.restart()
+    phone.replica.hello("t", "phone")
+    phone.take(welcome(logical_clock=3, last_push_id=2))
+    phone.take(Snapshot(3, [], 3, 0))
+    phone.take(Ready(3, 2, OUTCOMES))
+    assert phone.told == [(2, "forbidden"), (1, {"a": 9})]
 
 
 def test_outcomes_at_ready_come_in_the_order_of_the_pushes() -> None:
