@@ -62,10 +62,14 @@ def test_a_create_by_the_device_that_deleted_the_object_creates_it_anew() -> Non
     assert types(with_deleted_task().send("phone", edit("create", base=1, at=0))) == ["create"]
 
 
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("kind", ["delete of what is there", "delete without effect"])
-def test_a_create_after_a_delete_in_its_own_push_creates_the_object_anew(kind: str) -> None:
+def test_a_create_after_a_delete_in_its_own_push_creates_the_object_anew(
+    kind: str, again: bool
+) -> None:
     ledger = with_task() if kind == "delete of what is there" else with_deleted_task()
-    outcome = ledger.send("laptop", edit("delete", at=0), edit("create", {"done": True}, at=0))
+    edits = (edit("delete", at=0), edit("create", {"done": True}, at=0))
+    outcome = ledger.send("laptop", *edits, again=again, first_clock=1)
     assert types(outcome)[-1] == "create"
     assert ledger.task() == {"done": True}
 
