@@ -2,6 +2,11 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+
+from protocol.messages import Push, decode_from_device
+
+WELCOME = b'{"type":"welcome"'
 
 
 class Line:
@@ -9,15 +14,18 @@ class Line:
 
     Frames lie in `up` and `down` until they are carried. `broken`: the hub has noticed that the
     line is dead; a device that has left without that leaves a line that the hub believes in.
+    `pushed` names the pushes that arrived on it; `on_welcome` is told when the hub greets.
     """
 
     address = "memory"
 
-    def __init__(self, low_water: int) -> None:
+    def __init__(self, low_water: int, on_welcome: Callable[["Line"], None]) -> None:
         self.up: deque[str] = deque()
         self.down: deque[bytes] = deque()
         self.broken = False
         self.closing: int | None = None
+        self.pushed: set[int] = set()
+        self._on_welcome = on_welcome
         self._low_water = low_water
         self._arrived: deque[str] = deque()
         self._sent = 0
@@ -37,6 +45,8 @@ class Line:
         if not self.broken and self.closing is None:
             self._sent += len(frame)
             self.down.append(frame)
+            if frame.startswith(WELCOME):
+                self._on_welcome(self)
 
     async def drained(self) -> None:
         while self.buffered > self._low_water and not self.broken:
@@ -76,10 +86,17 @@ class Line:
         """So many of the device's frames arrive at the hub."""
         carried = 0
         while self.up and carried < most and not self.broken:
-            self._arrived.append(self.up.popleft())
+            frame = self.up.popleft()
+            self._arrived.append(frame)
+            self._note(frame)
             carried += 1
         self._moved.set()
         return carried
+
+    def _note(self, frame: str) -> None:
+        message = decode_from_device(frame)
+        if isinstance(message, Push):
+            self.pushed.add(message.push_id)
 
     def carry_down(self) -> bytes | None:
         """The next of the hub's frames arrives at the device."""

@@ -49,7 +49,9 @@ values: st.SearchStrategy[Any] = st.sampled_from((*range(8), None, "text", LARGE
 
 @st.composite
 def sketches(draw: st.DrawFn) -> Sketch:
-    kind: DiffType = draw(st.sampled_from(("create", "create", "update", "update", "delete")))
+    kind: DiffType = draw(
+        st.sampled_from(("create", "create", "update", "update", "update", "delete", "delete"))
+    )
     names = draw(st.sampled_from(FIELDS)) if kind != "delete" else ()
     return Sketch(kind, draw(st.sampled_from(OBJECTS)), {name: draw(values) for name in names})
 
@@ -68,9 +70,9 @@ class Devices(RuleBasedStateMachine):
         furnished=st.booleans(),
         log_pushes=st.sampled_from((1, 3, 100)),
         send_buffer=st.sampled_from((300, 800, 100_000)),
-        page_bytes=st.sampled_from((1, 60, 100_000)),
+        page_bytes=st.sampled_from((1, 1, 60, 100_000)),
         last_step=st.sampled_from((1, 3, 64)),
-        fold_rows=st.sampled_from((1, 4, 1000)),
+        fold_rows=st.sampled_from((1, 1, 4, 1000)),
         under_way=st.sampled_from((1, 2, 64)),
     )
     def begin(self, *, online: bool, furnished: bool, **sizes: int) -> None:
@@ -313,19 +315,14 @@ class Devices(RuleBasedStateMachine):
         self.world.calm()
 
     def teardown(self) -> None:
-        try:
+        """All ends well, unless it has already ended badly."""
+        with self.world:
             if sys.exc_info()[0] is None:
                 self.world.calm()
-        finally:
+                self.world.stop_hub()
             self.happened.update(name for name, times in self.world.happened.items() if times)
-            self.world.close()
 
 
-@pytest.mark.skipif(
-    "MOBYNC_MACHINE_EXAMPLES" not in os.environ,
-    reason="still finds, now and then, an outcome told otherwise than it was decided, of which it "
-    "is not yet known whose fault it is; MOBYNC_MACHINE_EXAMPLES=200 runs it",
-)
 @pytest.mark.timeout(60 + 2 * EXAMPLES)
 def test_every_device_equals_the_model_whatever_happens() -> None:
     run_state_machine_as_test(

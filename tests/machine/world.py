@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
@@ -106,6 +106,7 @@ class World:
         self.records: dict[str, Record] = {}
         self.phones: dict[str, Phone] = {}
         self.ghosts: list[Line] = []
+        self.greeted: dict[tuple[str, str], Line] = {}
         self.hub: Hub | None = None
         self.disks: list[Disk] = []
         self.backup: Backup | None = None
@@ -134,9 +135,14 @@ class World:
         self.path.write_bytes(empty_file())
         self.start_hub()
 
-    def close(self) -> None:
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Whatever still runs is killed, so that a failure is told as it was."""
         with self._cleaning:
-            self.stop_hub()
+            if self.hub is not None:
+                self._kill_hub()
 
     # Time
 
@@ -267,6 +273,8 @@ class World:
 
     def _kill_hub(self) -> None:
         self._dying = True
+        self._troubles.clear()
+        self.greeted.clear()
         for disk in self.disks:
             disk.die()
         for task in asyncio.all_tasks(self.loop):
@@ -299,7 +307,14 @@ class World:
         self.happened["group of several"] += len(group) > 1
         self.happened["group of two users"] += len({incoming.user for incoming in group}) > 1
         for incoming, what in zip(group, stored, strict=True):
+            self._check_fence(incoming, what)
             self.record(incoming.user).observe(incoming, what, self.now)
+
+    def _check_fence(self, incoming: Incoming, stored: Stored | None) -> None:
+        """Nothing that an older socket had under way is stored after a newer one's welcome."""
+        line = self.greeted.get((incoming.user, incoming.device))
+        if line is not None and stored is not None:
+            assert incoming.push_id in line.pushed
 
     def _observe_unheard(self, group: Sequence[Incoming]) -> None:
         """A group that was being committed at the end is there as a whole, or not at all."""
@@ -354,11 +369,14 @@ class World:
         self.drop(phone)
         if self.hub is None:
             return
-        line = Line(self.sizes.send_buffer // 4)
+        line = Line(self.sizes.send_buffer // 4, partial(self._greet, phone.user, phone.name))
         task = self.loop.create_task(self.hub.serve(line))
         self._serving.add(task)
         task.add_done_callback(self._served)
         phone.say_hello(line)
+
+    def _greet(self, user: str, device: str, line: Line) -> None:
+        self.greeted[user, device] = line
 
     def _served(self, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
