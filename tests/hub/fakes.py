@@ -308,6 +308,11 @@ class FakeLink:
             self._from_device.put_nowait(None)
 
 
+def code(link: FakeLink) -> int | None:
+    """The code with which the hub closed a connection."""
+    return link.closed and link.closed[0]
+
+
 class Site:
     """A hub, and the devices that a test connects to it."""
 

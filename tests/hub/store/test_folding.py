@@ -19,8 +19,8 @@ from protocol.diffs import Fields, Held, Key, Object, Tombstone, json_size
 from protocol.merge import apply
 from protocol.messages import decode_diffs
 from tests.hub.fakes import START, inline
-from tests.hub.store.contract import ALL, pages, told, without_size
-from tests.hub.store.test_sqlite import SqliteBench
+from tests.hub.store.bench import ALL, pages, told, without_size
+from tests.hub.store.sqlite_bench import SqliteBench
 
 KEYS: Sequence[Key] = [("tasks", "t1"), ("tasks", "t2"), ("notes", "t1")]
 USERS = ("ada", "bob")

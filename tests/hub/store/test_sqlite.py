@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import itertools
 import os
 import shutil
 import sqlite3
@@ -16,118 +15,15 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from hub.store import sqlite
+from hub.store import ledger, memory, reading, sqlite
 from hub.store.errors import FileInUse, FileTooNew, NotAHubFile, StoreFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
-from hub.store.interface import Store
 from hub.store.schema import APPLICATION_ID
 from hub.store.sqlite import SqliteStore
 from tests.hub.fakes import START, create, inline, rules, update
-from tests.hub.store.contract import ALL, Bench, StoreContract, push, sent, stored
-
-FULL = "database or disk is full"
-
-
-class FaultyConnection:
-    """A connection that fails when it is told to, as if the disk were full."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self.steps: int | None = None
-        self.word: str | None = None
-
-    @property
-    def in_transaction(self) -> bool:
-        return self._connection.in_transaction
-
-    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        self._count(sql)
-        return self._connection.execute(sql, *values)
-
-    def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:
-        self._count(sql)
-        return self._connection.executemany(sql, rows)
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _count(self, sql: str) -> None:
-        if self.word is not None and sql.lstrip().startswith(self.word):
-            self.word = None
-            raise sqlite3.OperationalError(FULL)
-        if self.steps is not None:
-            if not self.steps:
-                self.steps = None
-                raise sqlite3.OperationalError(FULL)
-            self.steps -= 1
-
-
-class SqliteBench(Bench):
-    """A `SqliteStore` that writes nothing behind the log but when it is told to."""
-
-    store: SqliteStore
-
-    def __init__(self, folder: Path, open_executor: OpenExecutor, *, folds: bool) -> None:
-        super().__init__(folds=folds)
-        self._folder = folder
-        self._open_executor = open_executor
-        self._rules = rules()
-        self._copies = itertools.count(1)
-        self._connections: list[FaultyConnection] = []
-        self.path = folder / "hub.db"
-
-    async def open(self) -> Store:
-        self._connections.clear()
-        self.store = SqliteStore(self.path, self._rules, self._connect)
-        await self.store.open()
-        return self.store
-
-    async def reopen(self) -> Store:
-        await self.store.close()
-        return await self.open()
-
-    async def crash(self) -> Store:
-        folder = self._folder / f"after-crash-{next(self._copies)}"
-        folder.mkdir()
-        for name in ("hub.db", "hub.db-wal"):
-            if (self.path.parent / name).exists():
-                shutil.copy(self.path.parent / name, folder / name)
-        await self.store.close()
-        self.path = folder / "hub.db"
-        return await self.open()
-
-    async def fold(self) -> None:
-        await self.store._fold()
-
-    def break_at(self, step: int) -> None:
-        self._writer.steps = step
-
-    def break_commits(self) -> None:
-        self._writer.word = "COMMIT"
-
-    def is_broken(self) -> bool:
-        broken = self._writer.steps is not None or self._writer.word is not None
-        self._writer.steps = self._writer.word = None
-        return broken
-
-    async def move_line(self, user: str, line: int) -> Store:
-        await self.store.close()
-        with sqlite3.connect(self.path) as file:
-            file.execute("UPDATE users SET line = ? WHERE name = ?", (line, user))
-        file.close()
-        return await self.open()
-
-    @property
-    def _writer(self) -> FaultyConnection:
-        return self._connections[0]
-
-    async def _connect(self, connect: Callable[[], sqlite3.Connection]) -> Executor:
-        def wrapped() -> sqlite3.Connection:
-            connection = FaultyConnection(connect())
-            self._connections.append(connection)
-            return cast("sqlite3.Connection", connection)
-
-        return await self._open_executor(wrapped)
+from tests.hub.store.bench import ALL, push, sent, stored
+from tests.hub.store.contract import StoreContract
+from tests.hub.store.sqlite_bench import FaultyConnection, SqliteBench
 
 
 @pytest.fixture(
@@ -252,6 +148,31 @@ async def test_the_wal_does_not_grow_without_bound(
             sizes.append(wal.stat().st_size)
     assert max(sizes) < 5 * 200_000
     assert sizes[-1] == sizes[len(sizes) // 2], "it is written over, not grown"
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        reading._LOG,
+        reading._PAGE,
+        reading._FIRST_CLOCK,
+        reading._OBJECT,
+        ledger._REFUSED,
+        memory._UNFOLDED,
+    ],
+)
+async def test_no_query_reads_through_a_whole_history(tmp_path: Path, query: str) -> None:
+    store = opened(tmp_path / "hub.db")
+    await store.open()
+    names = {"user": 1, "after": 1, "clock": 1, "number": 1, "skip_deleted": 1}
+    values = names if ":user" in query else (1,) * query.count("?")
+    plan = await store._reader.run(
+        lambda connection: connection.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
+    )
+    steps = [str(row[3]) for row in plan]
+    assert any(step.startswith("SEARCH") for step in steps)
+    assert {step for step in steps if step.startswith("SCAN")} <= {"SCAN hub", "SCAN CONSTANT ROW"}
     await store.close()
 
 
