@@ -56,6 +56,12 @@ _EVENTS: Final[Mapping[type[FromHub], Event]] = {
 }
 
 
+def _event_of(message: FromHub) -> Event:
+    if isinstance(message, Ready) and message.more:
+        return Event.HISTORY
+    return _EVENTS[type(message)]
+
+
 class Ending(NamedTuple):
     """How a connection ended: the hub's code (None: the line broke), and its last words."""
 
@@ -81,7 +87,6 @@ class Conversation:
         self._tokens = tokens
         self._world = world
         self._inbox = Inbox(link)
-        self._greeted = False
         self._over = False
         self._reported = 0
         self._stored = asyncio.Event()
@@ -144,7 +149,6 @@ class Conversation:
         self._local.belong_to(message.user)
         self._local.take(message)
         self._standing.step(Event.WELCOME)
-        self._greeted = True
         self._lives_until(message.expires)
 
     async def _first_answer(self) -> FromHub:
@@ -183,7 +187,7 @@ class Conversation:
             case Pong():
                 self._answer(message)
             case _:
-                state = self._standing.after(_EVENTS[type(message)])
+                state = self._standing.after(_event_of(message))
                 self._local.take(message)
                 self._standing.enter(state)
 
@@ -213,9 +217,9 @@ class Conversation:
                 await self._world.sleep(REPORT_INTERVAL)
 
     async def _report_now(self) -> bool:
-        """Say what is safe, if that is news. Half-way nothing may be said (section 5)."""
+        """Say what is safe, if that is news and all outcomes are told (section 5)."""
         safe = self._local.safe
-        if not self._greeted or safe.half is not None or safe.clock <= self._reported:
+        if not self._local.replica.ready or safe.half is not None or safe.clock <= self._reported:
             return False
         self._reported = safe.clock
         await self._send(Received(safe.clock))

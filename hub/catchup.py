@@ -136,11 +136,11 @@ def _ready_frames(
     """As many `ready` as the outcomes need.
 
     A device takes every push up to `last_push_id` for settled: so each of these but the last
-    names the last push whose outcome has been told.
+    names the last push whose outcome has been told, and says that there are more.
     """
     *parts, last = _parts(outcomes)
     for part in parts:
-        yield encode(Ready(clock, part[-1].push_id, part))
+        yield encode(Ready(clock, part[-1].push_id, part, more=True))
     yield encode(Ready(clock, last_push_id, last))
 
 

@@ -90,7 +90,7 @@ class Session:
         self._under_way = 0
         self._bytes_under_way = 0
         self._room: asyncio.Future[None] | None = None
-        self._told: set[int] = set()
+        self._told: dict[int, int] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -247,6 +247,7 @@ class Session:
     def _received(self, message: Received, user: User) -> None:
         clock = min(message.logical_clock, user.head)
         self._services.store.received(user.name, self.device, clock)
+        self._told = {name: at for name, at in self._told.items() if at > clock}
 
     def _renew(self, message: Auth, user: User) -> None:
         grant = self._check(message.token, self.device)
@@ -272,7 +273,7 @@ class Session:
     def send_ack(self, stored: Stored) -> None:
         """Send the device's own push."""
         if stored.lost or stored.rejected:
-            self._told.add(stored.push_id)
+            self._told[stored.push_id] = stored.clock
         self._send(ack_frame(stored))
 
     def told(self, push_id: int) -> bool:

@@ -165,11 +165,15 @@ class Snapshot(_Frame, frozen=True):
 
 
 class Ready(_SparseFrame, frozen=True):
-    """Caught up; what follows is live."""
+    """Caught up; what follows is live.
+
+    Unless there is `more`: then further outcomes follow at once, in another `ready`.
+    """
 
     logical_clock: int
     last_push_id: int
     outcomes: tuple[PushOutcome, ...] = ()
+    more: bool = False
 
 
 class Authenticated(_Frame, frozen=True):

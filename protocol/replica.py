@@ -293,11 +293,12 @@ class Replica:
         for push_id in sorted(outcomes.keys() | stored):
             outcome = outcomes.get(push_id, PushOutcome(push_id))
             touched += self._settle(push_id, outcome.lost, outcome.rejected)
-        settled = max(self.position.settled, ready.last_push_id)
-        self._move(clock=ready.logical_clock, half=None, settled=settled)
+        self._move(settled=max(self.position.settled, ready.last_push_id))
         self.head = max(self.head, ready.logical_clock)
-        self.remaining = 0
-        self.ready = True
+        self.ready = not ready.more
+        if self.ready:
+            self._move(clock=ready.logical_clock, half=None)
+            self.remaining = 0
         return touched
 
     def _settle(

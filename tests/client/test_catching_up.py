@@ -8,7 +8,7 @@ import pytest
 
 from client import Device, MemoryStorage, State, Status
 from client.inbox import MAX_FRAMES
-from protocol.messages import Hello, Pong, Push, PushOutcome, Received, Rejected
+from protocol.messages import Hello, Pong, Push, PushOutcome, Ready, Received, Rejected
 from protocol.records import RejectedEdit
 from tests.client.fake_hub import FakeHub, deleted, present, stored
 from tests.client.fake_world import Clock, WatchedStorage
@@ -18,6 +18,9 @@ URL = "ws://hub.invalid/sync"
 
 def a_device(hub: FakeHub, clock: Clock, **given: Any) -> Device:
     return Device(URL, token="alice", connect=hub.connect, world=clock.world, **given)
+
+
+REFUSED = Rejected(0, "x", "object_deleted", "delete wins")
 
 
 def live(status: Any) -> bool:
@@ -193,6 +196,24 @@ async def test_what_is_safe_is_said_once_more_before_the_device_leaves(
     assert session.left.is_set()
 
 
+async def test_nothing_is_said_to_be_safe_while_outcomes_are_still_to_come(
+    hub: FakeHub, clock: Clock
+) -> None:
+    """The hub forgot the outcomes of the second `ready`, for the device had said that it had all.
+
+    It had, of the log; then the line dropped, and what its last push lost was never told.
+    """
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        await session.greet(logical_clock=1, last_push_id=2)
+        session.changes(1)
+        session.say(Ready(1, 1, (PushOutcome(1, rejected=(REFUSED,)),), more=True))
+        status = await phone.until(lambda status: status.setbacks == 1)
+        assert (status.clock, status.state) == (1, State.CATCHING_UP)
+
+    assert session.unheard() == []
+
+
 async def test_nothing_is_said_to_be_safe_half_way(hub: FakeHub, clock: Clock) -> None:
     async with a_device(hub, clock) as phone:
         session = await hub.session()
@@ -206,7 +227,7 @@ async def test_nothing_is_said_to_be_safe_half_way(hub: FakeHub, clock: Clock) -
 async def test_an_outcome_told_at_ready_is_kept_as_a_setback_once(
     hub: FakeHub, clock: Clock
 ) -> None:
-    outcome = PushOutcome(1, rejected=(Rejected(0, "x", "object_deleted", "delete wins"),))
+    outcome = PushOutcome(1, rejected=(REFUSED,))
     async with a_device(hub, clock) as phone:
         session = await hub.ready_session()
         await phone.update("tasks", {"id": "t1", "done": True})

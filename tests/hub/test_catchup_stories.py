@@ -294,3 +294,6 @@ async def test_a_ready_never_settles_a_push_before_its_outcome_is_told(
         assert told == set(range(1, 8))
         assert [ready["last_push_id"] for ready in readies][-1] == 8
         assert {ready["logical_clock"] for ready in readies} == {8}
+        assert [ready.get("more", False) for ready in readies] == [True] * (len(readies) - 1) + [
+            False
+        ]

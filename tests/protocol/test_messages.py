@@ -132,6 +132,10 @@ HUB_SAYS: list[tuple[FromHub, str]] = [
             f"{OUTCOME}}}]}}"
         ),
     ),
+    (
+        Ready(9, 1, more=True),
+        '{"type":"ready","logical_clock":9,"last_push_id":1,"more":true}',
+    ),
     (Authenticated(8), '{"type":"authenticated","expires":8}'),
     (Authenticated(None), '{"type":"authenticated","expires":null}'),
     (Pong(5), '{"type":"pong","server_time":5}'),

@@ -6,6 +6,7 @@ from typing import Any
 
 from protocol.messages import (
     Ack,
+    Half,
     Lost,
     PushOutcome,
     Ready,
@@ -234,6 +235,19 @@ def test_an_outcome_heard_half_way_is_told_once_though_the_line_drops_before_rea
     phone.take(Snapshot(3, [], 3, 0))
     phone.take(Ready(3, 2, OUTCOMES))
     assert phone.told == [(2, "forbidden"), (1, {"a": 9})]
+
+
+def test_a_ready_with_more_to_come_tells_its_outcomes_and_no_more() -> None:
+    """The device was live, and safe up to the head, with half of its outcomes on their way."""
+    phone = half_way_with_an_ack()
+    phone.take(Ready(3, 1, OUTCOMES[:1], more=True))
+    assert phone.told == [(2, "forbidden"), (1, {"a": 9})]
+    assert phone.at.half == Half(1, 2)
+    assert (phone.at.settled, phone.replica.ready) == (1, False)
+    phone.take(Ready(3, 2, OUTCOMES[1:]))
+    assert phone.told == [(2, "forbidden"), (1, {"a": 9})]
+    assert phone.storage.position.half is None
+    assert (phone.at.settled, phone.replica.ready) == (2, True)
 
 
 def test_outcomes_at_ready_come_in_the_order_of_the_pushes() -> None:
