@@ -304,7 +304,7 @@ class Phone:
             case Changes() | Ack() if self.replica.position.half is None:
                 assert message.logical_clock == self.level + 1
                 self.level = message.logical_clock
-            case Ready():
+            case Ready() if not message.more:
                 self.level = message.logical_clock
 
     def _note(self, message: FromHub) -> None:
@@ -330,6 +330,7 @@ class Phone:
             and replica.ready,
             "second ready": isinstance(message, Ready) and replica.ready,
             "ready with outcomes": isinstance(message, Ready) and bool(message.outcomes),
+            "ready with more to come": isinstance(message, Ready) and message.more,
             "ready settles pushes": isinstance(message, Ready)
             and any(name <= message.last_push_id for name in self.kept.pushes),
         }
