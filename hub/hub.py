@@ -77,11 +77,6 @@ class Hub:
         for session in tuple(self.sessions):
             session.end(closing.SHUTTING_DOWN, "the hub stops; come back soon")
 
-    def abort(self) -> None:
-        """Cut off whoever is still connected."""
-        for session in tuple(self.sessions):
-            session.link.abort()
-
     def _has_room(self) -> bool:
         ungreeted = sum(session.state is State.GREETING for session in self.sessions)
         return (

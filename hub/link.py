@@ -4,15 +4,12 @@ Sending never waits: what the peer does not take stays in a buffer, and whoever 
 `buffered`. Closing never waits either: the hub's sweep cuts off whoever does not answer.
 """
 
-import contextlib
+from collections.abc import Callable
 from typing import Protocol
-
-from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.exceptions import ConnectionClosed
 
 
 class Link(Protocol):
-    """A connection to one device."""
+    """A connection to one device. What it sent is text, or bytes where the frame was binary."""
 
     @property
     def buffered(self) -> int:
@@ -33,7 +30,16 @@ class Link(Protocol):
         """Wait until the peer has taken most of what was sent, or the link has broken."""
 
     async def receive(self) -> str | bytes | None:
-        """The next frame: text, or bytes where it was binary; None once the link is closed."""
+        """The next frame, while nobody listens; None once the link is closing."""
+
+    async def listen(self, take: Callable[[str | bytes], None]) -> None:
+        """Hand each further frame to `take` as it comes, until the peer closes or is gone."""
+
+    def pause(self) -> None:
+        """Hand on no more frames, and read no more: the peer feels it, in time."""
+
+    def resume(self) -> None:
+        """Go on where `pause` stopped."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close."""
@@ -41,56 +47,5 @@ class Link(Protocol):
     def abort(self) -> None:
         """Cut the connection off."""
 
-
-class WebSocketLink:
-    """A `Link` over a WebSocket of the `websockets` server."""
-
-    def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
-        self._sent = 0
-
-    @property
-    def buffered(self) -> int:
-        """Bytes sent that the peer has not taken."""
-        return self._connection.transport.get_write_buffer_size()
-
-    @property
-    def taken(self) -> int:
-        """Bytes of frames that the peer has taken so far."""
-        return self._sent - self.buffered
-
-    @property
-    def address(self) -> str:
-        """Where the peer is, for the logs."""
-        address = self._connection.remote_address
-        return f"{address[0]}:{address[1]}" if address else "?"
-
-    def send(self, frame: bytes) -> None:
-        """Send a text frame; nothing happens once the link is closing."""
-        self._sent += len(frame)
-        broadcast((self._connection,), frame, text=True)
-
-    async def drained(self) -> None:
-        """Wait until the peer has taken most of what was sent, or the link has broken."""
-        with contextlib.suppress(OSError):
-            await self._connection.drain()
-
-    async def receive(self) -> str | bytes | None:
-        """The next frame: text, or bytes where it was binary; None once the link is closed."""
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed:
-            return None
-
-    def close(self, code: int, reason: str) -> None:
-        """Begin to close.
-
-        Not by the connection's own `close`, which waits for a peer that may take nothing.
-        """
-        with contextlib.suppress(Exception):
-            self._connection.protocol.send_close(code, reason)
-            self._connection.send_data()
-
-    def abort(self) -> None:
-        """Cut the connection off."""
-        self._connection.transport.abort()
+    async def gone(self) -> None:
+        """Wait until the connection is closed or cut off, and read past what still comes."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http
 import os
 import signal
 import time
@@ -12,22 +11,19 @@ from typing import Final
 
 import structlog
 import uvloop
-from websockets.asyncio.server import Server, ServerConnection
-from websockets.asyncio.server import serve as serve_websockets
-from websockets.http11 import Request, Response
-from websockets.typing import Origin, Subprotocol
 
 from hub.auth import authority_from
 from hub.errors import SettingsError
 from hub.http.app import listening as listening_http
 from hub.hub import Hub
-from hub.link import WebSocketLink
 from hub.policy import load_policy
 from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
 from hub.store.sqlite import SqliteStore
-from protocol.messages import PATH, SUBPROTOCOL
+from hub.websocket.handshake import Terms
+from hub.websocket.listener import Listener
+from protocol.messages import PATH
 
 SHARE_OF_PEERS: Final = 0.7
 """Of the time to stop, what peers may take to say goodbye; the rest is for those cut off."""
@@ -90,66 +86,54 @@ def open_store(settings: Settings) -> Store:
 @asynccontextmanager
 async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
     """Listen for devices; at the end, stop in good order and within the deadline."""
-    try:
-        server = await _listen(hub, settings)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}",
-            "stop what listens there, or choose another address or port",
-            "host",
-            "port",
-        ) from None
-    try:
-        yield f"ws://{_address(server)}{PATH}"
-    finally:
-        await _stop(hub, server, settings.limits.stop_seconds)
+    listener = listener_for(hub, settings)
+    async with AsyncExitStack() as stack:
+        listening = listener.listening(settings.host, settings.port)
+        try:
+            host, port = await stack.enter_async_context(listening)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}",
+                "stop what listens there, or choose another address or port",
+                "host",
+                "port",
+            ) from None
+        stack.push_async_callback(_stop, hub, listener, settings.limits.stop_seconds)
+        yield f"ws://{_address(host, port)}{PATH}"
 
 
-async def _listen(hub: Hub, settings: Settings) -> Server:
+def listener_for(hub: Hub, settings: Settings) -> Listener:
+    """What listens for a hub's devices, not yet open."""
     limits = settings.limits
-    return await serve_websockets(
-        lambda connection: hub.serve(WebSocketLink(connection)),
-        settings.host,
-        settings.port,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
-        origins=_origins(settings),
-        compression="deflate" if settings.compression else None,
-        process_request=_only_sync,
-        open_timeout=limits.hello_seconds,
-        ping_interval=limits.ping_seconds,
-        ping_timeout=limits.ping_timeout_seconds,
-        max_size=limits.max_frame_bytes,
-        write_limit=(limits.send_buffer_bytes, limits.send_buffer_bytes // 4),
-        server_header=None,
+    terms = Terms(
+        origins=settings.origins or None,
+        compression=settings.compression,
+        max_frame_bytes=limits.max_frame_bytes,
+        send_buffer_bytes=limits.send_buffer_bytes,
+        seconds=limits.hello_seconds,
+    )
+    return Listener(
+        hub.serve,
+        terms,
+        max_handshakes=limits.max_ungreeted,
+        ping_seconds=limits.ping_seconds,
+        ping_timeout_seconds=limits.ping_timeout_seconds,
     )
 
 
-def _origins(settings: Settings) -> list[Origin | None] | None:
-    """Pages that may connect; clients that are no page name no origin, and may."""
-    return [*map(Origin, settings.origins), None] if settings.origins else None
-
-
-def _only_sync(connection: ServerConnection, request: Request) -> Response | None:
-    if request.path.partition("?")[0] == PATH:
-        return None
-    return connection.respond(http.HTTPStatus.NOT_FOUND, f"devices connect to {PATH}\n")
-
-
-async def _stop(hub: Hub, server: Server, seconds: float) -> None:
+async def _stop(hub: Hub, listener: Listener, seconds: float) -> None:
     """Stop within `seconds`, with peers that answer nothing, too."""
-    server.close(close_connections=False)
+    listener.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds * SHARE_OF_PEERS):
             await hub.stop()
-            await server.wait_closed()
+            await listener.served()
             return
-    hub.abort()
+    listener.abort()
     with contextlib.suppress(TimeoutError):
-        # Connections that have not finished their handshake end with the loop.
         async with asyncio.timeout(seconds * (1 - SHARE_OF_PEERS) / 2):
-            await server.wait_closed()
+            await listener.served()
 
 
-def _address(server: Server) -> str:
-    host, port = next(iter(server.sockets)).getsockname()[:2]
+def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

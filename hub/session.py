@@ -89,7 +89,7 @@ class Session:
         self._late_pong: str | msgspec.UnsetType | None = None
         self._under_way = 0
         self._bytes_under_way = 0
-        self._room: asyncio.Future[None] | None = None
+        self._is_paused = False
         self._told: dict[int, int] = {}
 
     @property
@@ -106,7 +106,7 @@ class Session:
                 hello, grant = await self._first_frame()
                 async with self._services.users.visit(grant.user) as user:
                     await self._serve(hello, grant, user)
-        await self._wait_until_gone()
+        await self.link.gone()
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
@@ -142,9 +142,7 @@ class Session:
         try:
             with self._ending():
                 await self._greet(hello, grant, user)
-                while (frame := await self.link.receive()) is not None:
-                    if not self.is_closed:
-                        await self._take(frame, user)
+                await self.link.listen(self.take)
         finally:
             user.leave(self.device, self)
             await self._stop_catching_up()
@@ -175,17 +173,25 @@ class Session:
         if older is not None:
             older.end(closing.REPLACED, "this device connected again")
 
-    async def _take(self, frame: str | bytes, user: User) -> None:
-        message = self._decode(frame)
+    def take(self, frame: str | bytes) -> None:
+        """Take a frame of the device, as it comes; those behind its end are nobody's."""
+        if self.is_closed:
+            return
+        try:
+            self._take(self._decode(frame), len(frame))
+        except Refusal as refusal:
+            self.end(refusal.reason, str(refusal), refusal.push_id)
+
+    def _take(self, message: FromDevice, size: int) -> None:
         match message:
             case Push():
-                await self._push(message, len(frame), user)
+                self._push(message, size)
             case Received():
-                self._received(message, user)
+                self._received(message)
             case Ping():
                 self._answer(message)
             case Auth():
-                self._renew(message, user)
+                self._renew(message)
             case Hello():
                 raise Refusal(closing.BAD_MESSAGE, "a second hello")
 
@@ -206,31 +212,33 @@ class Session:
             raise Refusal(closing.FORBIDDEN, "the token is another device's")
         return grant
 
-    async def _push(self, push: Push, size: int, user: User) -> None:
+    def _push(self, push: Push, size: int) -> None:
         most = self._services.limits.max_diffs
         if len(push.diffs) > most:
             message = f"{len(push.diffs)} diffs in a push, {most} at most"
             raise Refusal(closing.BAD_MESSAGE, message, push.push_id)
         read_only = self.grant is not None and self.grant.read_only
-        incoming = Incoming(user.name, self.device, push.push_id, push.diffs, push.again, read_only)
+        incoming = Incoming(
+            self.user_name, self.device, push.push_id, push.diffs, push.again, read_only
+        )
         waiting = Waiting(incoming, self, size)
         self._under_way += 1
         self._bytes_under_way += size
         if self.state is State.LIVE:
-            user.push(waiting)
+            self._user.push(waiting)
         else:
             self._held.append(waiting)
-        await self._wait_for_room()
+        if self._is_crowded():
+            self._is_paused = True
+            self.link.pause()
 
-    async def _wait_for_room(self) -> None:
-        """Read no further while too much is under way: the peer feels it, the hub does not."""
+    def _is_crowded(self) -> bool:
+        """Whether too much is under way to read on: the peer feels it, the hub does not."""
         limits = self._services.limits
-        while not self.is_closed and (
+        return (
             self._under_way >= limits.max_pushes_under_way
             or self._bytes_under_way >= 2 * limits.max_frame_bytes
-        ):
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+        )
 
     def _answer(self, ping: Ping) -> None:
         """Answer a ping behind all that was stored before it came.
@@ -244,14 +252,14 @@ class Session:
         else:
             self._send(encode(Pong(self._services.now(), nonce)))
 
-    def _received(self, message: Received, user: User) -> None:
-        clock = min(message.logical_clock, user.head)
-        self._services.store.received(user.name, self.device, clock)
+    def _received(self, message: Received) -> None:
+        clock = min(message.logical_clock, self._user.head)
+        self._services.store.received(self.user_name, self.device, clock)
         self._told = {name: at for name, at in self._told.items() if at > clock}
 
-    def _renew(self, message: Auth, user: User) -> None:
+    def _renew(self, message: Auth) -> None:
         grant = self._check(message.token, self.device)
-        if grant.user != user.name:
+        if grant.user != self.user_name:
             raise Refusal(closing.FORBIDDEN, "the token is another user's")
         self.grant = grant
         self._send(encode(Authenticated(grant.expires)))
@@ -357,10 +365,7 @@ class Session:
             self._make_room()
 
     def _make_room(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-
-    async def _wait_until_gone(self) -> None:
-        """Read past what still comes, until the connection is closed or cut off."""
-        while await self.link.receive() is not None:
-            pass
+        """Read on, if that was paused and there is room again, or nothing is kept any more."""
+        if self._is_paused and (self.is_closed or not self._is_crowded()):
+            self._is_paused = False
+            self.link.resume()

@@ -185,6 +185,8 @@ class FakeLink:
         self._from_device: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._heard: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._broken = False
+        self._reading = asyncio.Event()
+        self._reading.set()
 
     # The hub's end
 
@@ -206,6 +208,21 @@ class FakeLink:
         if self._broken and self._from_device.empty():
             return None
         return await self._from_device.get()
+
+    async def listen(self, take: Callable[[str | bytes], None]) -> None:
+        while (frame := await self.receive()) is not None:
+            take(frame)
+            await self._reading.wait()
+
+    def pause(self) -> None:
+        self._reading.clear()
+
+    def resume(self) -> None:
+        self._reading.set()
+
+    async def gone(self) -> None:
+        while await self.receive() is not None:
+            pass
 
     def close(self, code: int, reason: str) -> None:
         if not self.closed:
@@ -305,6 +322,7 @@ class FakeLink:
             self._buffer.clear()
             self._wake()
             self._heard.put_nowait(None)
+            self._reading.set()
             self._from_device.put_nowait(None)
 
 

@@ -18,7 +18,7 @@ from hub import catchup
 from hub.auth import DevAuthority
 from hub.hub import Hub
 from hub.limits import Limits
-from hub.server import _address, _listen, now, open_store
+from hub.server import listener_for, now, open_store
 from hub.session import Session
 from hub.settings import Settings
 from hub.states import State
@@ -41,12 +41,12 @@ async def a_served_hub(folder: Path, limits: Limits) -> AsyncIterator[tuple[Hub,
     await store.open()
     hub = Hub(store, DevAuthority(), limits, now)
     async with hub.running():
-        server = await _listen(hub, settings)
-        yield hub, f"ws://{_address(server)}{PATH}", next(iter(server.sockets)).getsockname()[1]
-        server.close(close_connections=False)
-        await hub.stop()
-        hub.abort()
-        await server.wait_closed()
+        listener = listener_for(hub, settings)
+        async with listener.listening("127.0.0.1", 0) as (host, port):
+            yield hub, f"ws://{host}:{port}{PATH}", port
+            await hub.stop()
+            listener.abort()
+            await listener.served()
     await store.close()
 
 

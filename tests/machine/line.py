@@ -29,6 +29,7 @@ class Line:
         self._low_water = low_water
         self._arrived: deque[str] = deque()
         self._sent = 0
+        self._paused = False
         self._moved = asyncio.Event()
 
     # The hub's end
@@ -58,6 +59,23 @@ class Line:
                 return None
             await self._next_move()
         return self._arrived.popleft()
+
+    async def listen(self, take: Callable[[str | bytes], None]) -> None:
+        while (frame := await self.receive()) is not None:
+            take(frame)
+            while self._paused and not self.broken:
+                await self._next_move()
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        self._moved.set()
+
+    async def gone(self) -> None:
+        while await self.receive() is not None:
+            pass
 
     def close(self, code: int, reason: str) -> None:
         if self.closing is None:

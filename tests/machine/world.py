@@ -217,7 +217,8 @@ class World:
         self.do(self.hub.stop())
         for phone in self.phones.values():
             self.deliver(phone, up=0, down=down)
-        self.hub.abort()
+        for session in tuple(self.hub.sessions):
+            session.link.abort()
         self.settle()
         assert not self._serving, "a session outlives its line"
         self._stopping.set()

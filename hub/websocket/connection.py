@@ -1,0 +1,333 @@
+"""One open WebSocket as a `hub.link.Link` (RFC 6455).
+
+Nearly every frame that a device sends is whole, masked, final text, and nearly every one that it
+gets is plain text. Those go the short way, a few lines each, without a task being woken; all others
+go the long way, through `websockets`' protocol without I/O, which alone knows the whole of the RFC.
+
+Invariant: the short way is taken only between two frames of an open connection that has no
+extension and no fragmented message under way. So the long way misses nothing that it depends on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # an installation without the compiled part
+    from websockets.utils import apply_mask
+
+Message: TypeAlias = str | bytes
+"""What a device sent: text, or bytes where the frame was binary."""
+
+MOST_WAITING: Final = 16
+"""Messages that may wait for somebody to listen; more are not read."""
+
+_FINAL_TEXT: Final = 0x80 | Opcode.TEXT
+_EMPTY_PING: Final = bytes((0x80 | Opcode.PING, 0))
+_SHORT: Final = 125
+"""The longest payload whose length stands in the header's second byte."""
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A final text frame as a server sends it: unmasked (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size <= _SHORT:
+        return bytes((_FINAL_TEXT, size)) + payload
+    if size < 2**16:
+        return b"\x81\x7e" + size.to_bytes(2) + payload
+    return b"\x81\x7f" + size.to_bytes(8) + payload
+
+
+class WebSocketLink(asyncio.Protocol):
+    """A `Link` over a transport whose handshake `protocol` has done.
+
+    `heard` is set by whatever comes, and cleared by who watches whether the peer is alive.
+    """
+
+    __slots__ = (
+        "_drained", "_ended", "_fragments", "_gone", "_is_full", "_is_plain", "_listener",
+        "_max_bytes", "_missing", "_news", "_paused", "_protocol", "_rest", "_sent", "_transport",
+        "_waiting", "address", "heard",
+    )  # fmt: skip
+
+    def __init__(
+        self, transport: asyncio.Transport, protocol: ServerProtocol, send_buffer_bytes: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.heard = True
+        self.address = _address_of(transport)
+        self._transport = transport
+        self._protocol = protocol
+        self._max_bytes = protocol.max_message_size or 0
+        self._is_plain = not protocol.extensions
+        self._rest = b""
+        self._missing = 0
+        self._fragments: list[bytes] = []
+        self._waiting: deque[Message] = deque()
+        self._listener: Callable[[Message], None] | None = None
+        self._paused = False
+        self._is_full = False
+        self._sent = 0
+        self._news: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        transport.set_write_buffer_limits(send_buffer_bytes, send_buffer_bytes // 4)
+
+    # The hub's side
+
+    @property
+    def buffered(self) -> int:
+        """Bytes sent that the peer has not taken."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def taken(self) -> int:
+        """Bytes of frames that the peer has taken so far."""
+        return self._sent - self._transport.get_write_buffer_size()
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; nothing happens once the link is closing."""
+        self._sent += len(frame)
+        if self._is_plain:
+            self._transport.write(text_frame(frame))
+        elif self._protocol.state is State.OPEN:
+            self._protocol.send_text(frame)
+            self._flush()
+
+    async def drained(self) -> None:
+        """Wait until the peer has taken most of what was sent, or the link has broken."""
+        while self._is_full and not self._gone.done():
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)
+
+    async def receive(self) -> Message | None:
+        """The next message, while nobody listens; None once the link is closing."""
+        while not self._waiting and not self._ended.done():
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        return self._waiting.popleft() if self._waiting else None
+
+    async def listen(self, take: Callable[[Message], None]) -> None:
+        """Hand each further message to `take` as it comes, until the link is closing."""
+        self._listener = take
+        self.resume()
+        await self._ended
+
+    def pause(self) -> None:
+        """Hand on no more, and read no more: the peer feels it, in time."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on where `pause` stopped."""
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._flush()
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self._transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the connection is closed or cut off, and read past what still comes."""
+        await self.listen(_pass_over)
+        await self._gone
+
+    def ping(self) -> None:
+        """Ask the peer whether it is there."""
+        if self._protocol.state is State.OPEN:
+            self._transport.write(_EMPTY_PING)
+
+    # The transport's side
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; what cannot be handed on yet waits, with reading paused."""
+        self.heard = True
+        self._rest = self._rest + data if self._rest else data
+        if not self._paused:
+            self._read()
+
+    def eof_received(self) -> None:
+        """The peer sends no more: the transport closes by itself."""
+        self._protocol.receive_eof()
+        self._flush()
+
+    def pause_writing(self) -> None:
+        """The peer has not taken `send_buffer_bytes`."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """The peer has taken most of it."""
+        self._is_full = False
+        _settle(self._drained)
+        self._drained = None
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Nothing more comes or goes."""
+        self._is_plain = False
+        self._end()
+        _settle(self._gone)
+        self.resume_writing()
+
+    # In
+
+    def _go_on(self) -> None:
+        while self._waiting and self._listener is not None and not self._paused:
+            self._listener(self._waiting.popleft())
+        if self._rest and not self._paused:
+            self._read()
+
+    def _read(self) -> None:
+        """Take all whole frames that came, and hand what is left to the long way."""
+        data, at, step = self._rest, 0, 1
+        while step and at < len(data) and not self._paused:
+            step = self._short_way(data, at) or self._long_way(data, at)
+            at += step
+        self._rest = data[at:]
+
+    def _short_way(self, data: bytes, at: int) -> int:
+        """Take one frame that is whole and plain; its bytes, 0 if it is not."""
+        if len(data) < at + 2 or self._missing or not self._is_plain:
+            return 0
+        length = data[at + 1] - 0x80
+        start = at + 6
+        if length > _SHORT:
+            start += 2 if length == _SHORT + 1 else 8
+            length = int.from_bytes(data[at + 2 : start - 4])
+        end = start + length
+        is_plain = data[at] == _FINAL_TEXT and 0 <= length <= self._max_bytes
+        if not is_plain or end > len(data):
+            return 0
+        self._hand_on_text(apply_mask(data[start:end], data[start - 4 : start]))
+        return end - at
+
+    def _long_way(self, data: bytes, at: int) -> int:
+        """Give the library the frame that begins here, or goes on, as far as it has come.
+
+        How many bytes that was; 0 if not even the length of the frame has come.
+        """
+        if self._missing == 0:
+            size = _size_of_frame(data, at)
+            if size is None:
+                return 0
+            self._missing = size
+        part = data[at : at + self._missing]
+        self._missing -= len(part)
+        self._give(part)
+        return len(part)
+
+    def _give(self, data: bytes) -> None:
+        protocol = self._protocol
+        protocol.receive_data(data)
+        for frame in protocol.events_received():
+            if isinstance(frame, Frame):
+                self._take_frame(frame)
+        self._flush()
+
+    def _take_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self._end()
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._take_fragment(frame)
+
+    def _take_fragment(self, frame: Frame) -> None:
+        """Put a message together; `websockets` has seen to the order and the size of the whole."""
+        if frame.opcode is not Opcode.CONT:
+            self._fragments = [bytes((frame.opcode,))]
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            kind, *parts = self._fragments
+            self._fragments = []
+            self._hand_on_message(kind[0], b"".join(parts))
+
+    def _hand_on_message(self, kind: int, payload: bytes) -> None:
+        if kind == Opcode.TEXT:
+            self._hand_on_text(payload)
+        else:
+            self._hand_on(payload)
+
+    def _hand_on_text(self, payload: bytes) -> None:
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError as error:
+            self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at {error.start}")
+            self._flush()
+        else:
+            self._hand_on(text)
+
+    def _hand_on(self, message: Message) -> None:
+        if self._listener is not None and not self._waiting:
+            self._listener(message)
+            return
+        self._waiting.append(message)
+        if len(self._waiting) >= MOST_WAITING:
+            self.pause()
+        _settle(self._news)
+
+    # Out
+
+    def _flush(self) -> None:
+        """Send what the library has to say, and follow it where it goes."""
+        protocol = self._protocol
+        for data in protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._end()
+                self._send_eof()
+        is_between_messages = protocol.state is State.OPEN and protocol.current_size is None
+        self._is_plain = is_between_messages and not protocol.extensions
+
+    def _send_eof(self) -> None:
+        """Say that nothing more comes; whoever does not hang up then is cut off by the sweep."""
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _end(self) -> None:
+        _settle(self._ended)
+        _settle(self._news)
+
+
+def _size_of_frame(data: bytes, at: int) -> int | None:
+    """Bytes of the frame that begins here, header and all; None if that cannot be told yet."""
+    if len(data) < at + 2:
+        return None
+    mask, length = data[at + 1] & 0x80, data[at + 1] & 0x7F
+    header = 2
+    if length > _SHORT:
+        header += 2 if length == _SHORT + 1 else 8
+        if len(data) < at + header:
+            return None
+        length = int.from_bytes(data[at + 2 : at + header])
+    return header + (4 if mask else 0) + length
+
+
+def _address_of(transport: asyncio.Transport) -> str:
+    address = transport.get_extra_info("peername")
+    return f"{address[0]}:{address[1]}" if address else "?"
+
+
+def _settle(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+def _pass_over(_message: Message) -> None:
+    """What comes after the end is nobody's."""

@@ -1,0 +1,93 @@
+"""Listens for devices, and owns their connections from the first byte to the last."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from hub.websocket.connection import WebSocketLink
+from hub.websocket.handshake import Handshake, Terms
+from hub.websocket.keepalive import KeepAlive
+
+BACKLOG: Final = 1024
+"""Connections that the kernel holds until they are accepted: all devices may come back at once."""
+
+logger: Final = structlog.get_logger("hub")
+
+
+class Listener:
+    """Accepts connections, and has each that becomes a WebSocket served by `serve`."""
+
+    def __init__(
+        self,
+        serve: Callable[[WebSocketLink], Awaitable[None]],
+        terms: Terms,
+        *,
+        max_handshakes: int,
+        ping_seconds: float,
+        ping_timeout_seconds: float,
+    ) -> None:
+        self._serve = serve
+        self._terms = terms
+        self._max_handshakes = max_handshakes
+        self._handshakes: set[Handshake] = set()
+        self._links: dict[WebSocketLink, asyncio.Task[None]] = {}
+        self._keep_alive = KeepAlive(self._links.keys(), ping_seconds, ping_timeout_seconds)
+
+    @asynccontextmanager
+    async def listening(self, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+        """Listen for as long as this lasts; the address. Port 0 is a free one.
+
+        Raises:
+            OSError: nobody can listen there.
+
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._arrive, host, port, backlog=BACKLOG)
+        watching = loop.create_task(self._keep_alive.run(), name="keep-alive")
+        try:
+            address, number = self._server.sockets[0].getsockname()[:2]
+            yield address, number
+        finally:
+            self.close()
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+
+    def close(self) -> None:
+        """Take no more connections; those that have not become a WebSocket are cut off."""
+        self._server.close()
+        for handshake in tuple(self._handshakes):
+            handshake.abort()
+
+    async def served(self) -> None:
+        """Wait until every connection has been served to its end."""
+        while self._links:
+            await asyncio.wait(self._links.values())
+
+    def abort(self) -> None:
+        """Cut off whoever is still connected."""
+        for link in tuple(self._links):
+            link.abort()
+
+    def _arrive(self) -> Handshake:
+        is_crowded = len(self._handshakes) >= self._max_handshakes
+        handshake = Handshake(
+            self._terms, self._begin, self._handshakes.discard, is_crowded=is_crowded
+        )
+        self._handshakes.add(handshake)
+        return handshake
+
+    def _begin(self, link: WebSocketLink) -> None:
+        task = asyncio.ensure_future(self._serve(link))
+        self._links[link] = task
+        task.add_done_callback(lambda done: self._end(link, done))
+
+    def _end(self, link: WebSocketLink, served: asyncio.Future[None]) -> None:
+        del self._links[link]
+        if not served.cancelled() and served.exception() is not None:
+            logger.error("session failed", address=link.address, exc_info=served.exception())
+            link.abort()
