@@ -17,7 +17,6 @@ from hub.commit import GroupCommit
 from hub.limits import Limits
 from hub.link import Link
 from hub.session import CLOSE_SECONDS, Services, Session
-from hub.states import State
 from hub.store.interface import Store
 from hub.user import Users
 from protocol import closing
@@ -39,7 +38,10 @@ class Hub:
         self.users = Users(store, self.commits.submit)
         self.sessions: set[Session] = set()
         self.stopping = False
-        self._services = Services(store, self.users, authority, limits, now)
+        self._ungreeted: set[Session] = set()
+        self._services = Services(
+            store, self.users, authority, limits, now, self._ungreeted.discard
+        )
         self._progress: dict[Session, tuple[int, float]] = {}
 
     @asynccontextmanager
@@ -63,11 +65,14 @@ class Hub:
         session = Session(link, self._services)
         if not self._has_room():
             session.end(closing.SERVER_BUSY, "too many connections; try again later")
+        else:
+            self._ungreeted.add(session)
         self.sessions.add(session)
         try:
             await session.run()
         finally:
             self.sessions.discard(session)
+            self._ungreeted.discard(session)
             self._progress.pop(session, None)
 
     async def stop(self) -> None:
@@ -78,11 +83,10 @@ class Hub:
             session.end(closing.SHUTTING_DOWN, "the hub stops; come back soon")
 
     def _has_room(self) -> bool:
-        ungreeted = sum(session.state is State.GREETING for session in self.sessions)
         return (
             not self.stopping
             and len(self.sessions) < self.limits.max_connections
-            and ungreeted < self.limits.max_ungreeted
+            and len(self._ungreeted) < self.limits.max_ungreeted
         )
 
     async def _keep_sweeping(self) -> None:

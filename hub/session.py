@@ -6,7 +6,7 @@ it owns. A live session has no task that sends: the user hands it what was store
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -57,6 +57,8 @@ class Services(NamedTuple):
     authority: Authority
     limits: Limits
     now: Now
+    greeted: Callable[["Session"], None]
+    """Told when a session has greeted its device."""
 
 
 class Refusal(Exception):
@@ -161,6 +163,7 @@ class Session:
                 hello, user, standing, grant, services.limits, services.now(), reset=place is None
             )
             self._move(Event.WELCOMED)
+            services.greeted(self)
             self._send(encode(answer))
         logger.info("hello", user=user.name, device=self.device, clock=hello.logical_clock)
         self._start_catching_up(user)

@@ -179,6 +179,7 @@ class WebSocketLink(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Nothing more comes or goes."""
+        self._protocol.receive_eof()
         self._is_plain = False
         self._end()
         _settle(self._gone)
