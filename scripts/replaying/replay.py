@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import msgspec
 import rich_click as click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -121,7 +122,8 @@ def _print_json(outcome: Outcome) -> None:
 
 def _print_table(outcome: Outcome) -> None:
     console = Console()
-    table = Table("device", "objects", "clock", "equals the history")
+    frame = box.HEAVY_HEAD if console.is_terminal else None
+    table = Table("device", "objects", "clock", "equals the history", box=frame)
     for device in outcome.devices:
         verdict = "yes" if device.equal else "[red]no[/red]"
         table.add_row(device.name, f"{device.objects:,}", f"{device.clock:,}", verdict)
