@@ -77,14 +77,13 @@ class User:
     def enter(self, device: str, session: Receiver) -> Receiver | None:
         """Let a device in; the older connection that it replaces. Under the lock.
 
-        What the older one still had under way is forgotten: nothing of it is stored after this
-        (docs/protocol.md, section 6).
+        What any older one still had under way is forgotten, be it gone already: nothing of that is
+        stored after this (docs/protocol.md, section 6).
         """
         older = self.devices.get(device)
         self.devices[device] = session
-        if older is not None:
-            self.live.pop(device, None)
-            self.forget(older)
+        self.live.pop(device, None)
+        self.waiting = deque(w for w in self.waiting if w.incoming.device != device)
         return older
 
     def leave(self, device: str, session: Receiver) -> None:

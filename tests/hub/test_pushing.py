@@ -175,3 +175,31 @@ async def test_a_device_that_is_cut_off_while_its_pushes_wait_is_let_go_of(tmp_p
         site.store.let_go()
         await site.gone(phone)
         assert not site.hub.sessions
+
+
+@in_virtual_time
+async def test_what_a_socket_that_is_gone_had_waiting_is_not_stored_behind_the_next_welcome(
+    tmp_path: Path,
+) -> None:
+    """The line broke while push 2 waited behind push 1, and the device was back at once.
+
+    Nobody replaced the old socket, for it had left; so its push 2 was stored behind the welcome
+    that said 1. The device sent it again, which the hub took for stored: no ack ever came.
+    """
+    async with a_hub(tmp_path / "hub.db") as site:
+        older = await site.live("phone")
+        site.store.hold()
+        older.push(1, create("a"))
+        await site.store.reached()
+        older.push(2, again := create("b"))
+        await settled()
+        older.vanish()
+        await site.gone(older)
+        newer = site.connect()
+        newer.hello("phone", log_id="log-1")
+        await settled()
+        site.store.let_go()
+        assert (await newer.hear())["last_push_id"] == 1
+        await newer.hear_until("ready")
+        newer.push(2, again)
+        assert await newer.hear() == {"type": "ack", "push_id": 2, "logical_clock": 2}

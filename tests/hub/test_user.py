@@ -51,8 +51,8 @@ class Line:
         )
 
 
-def waiting(pusher: Device, push_id: int) -> Waiting:
-    return Waiting(Incoming("ada", "phone", push_id, [create("a")]), pusher, 100)
+def waiting(pusher: Device, push_id: int, device: str = "phone") -> Waiting:
+    return Waiting(Incoming("ada", device, push_id, [create("a")]), pusher, 100)
 
 
 def stored(clock: int) -> Stored:
@@ -111,7 +111,7 @@ def test_a_device_that_comes_back_takes_the_place_of_its_older_self() -> None:
     user.enter("phone", older)
     user.enter("laptop", other)
     user.live.update(phone=older, laptop=other)
-    for push in (waiting(older, 1), waiting(other, 1), waiting(older, 2)):
+    for push in (waiting(older, 1), waiting(other, 1, "laptop"), waiting(older, 2)):
         user.push(push)
     assert user.enter("phone", newer) is older
     assert [push.pusher for push in user.next_run(10)] == [other]
