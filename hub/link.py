@@ -16,6 +16,10 @@ class Link(Protocol):
         """Bytes sent that the peer has not taken."""
 
     @property
+    def is_full(self) -> bool:
+        """Whether so much is buffered that no more should be sent before it has `drained`."""
+
+    @property
     def taken(self) -> int:
         """Bytes of frames that the peer has taken so far."""
 

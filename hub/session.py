@@ -270,16 +270,16 @@ class Session:
     # Out
 
     def hear(self, clock: int, frame: bytes) -> None:
-        """Take the next clock, another device's push."""
-        self.place = Place(clock, None)
-        self._send(frame)
-        self._look_behind()
+        """Take the next clock, another device's push; only a live session is handed any."""
+        self.link.send(frame)
+        if self.link.is_full:
+            self._fall_behind(clock)
 
     def acknowledge(self, stored: Stored) -> None:
         """Take the next clock, which is this device's own push."""
-        self.place = Place(stored.clock, None)
         self.send_ack(stored)
-        self._look_behind()
+        if self.link.is_full:
+            self._fall_behind(stored.clock)
 
     def send_ack(self, stored: Stored) -> None:
         """Send the device's own push."""
@@ -321,13 +321,11 @@ class Session:
             self._user.push(waiting)
         self._held.clear()
 
-    def _look_behind(self) -> None:
+    def _fall_behind(self, clock: int) -> None:
         """Over the buffer's cap the session goes back to catching up (section 6, step 4)."""
-        if self.state is State.LIVE and self.link.buffered > (
-            self._services.limits.send_buffer_bytes
-        ):
-            self._move(Event.FELL_BEHIND)
-            self._start_catching_up(self._user)
+        self.place = Place(clock, None)
+        self._move(Event.FELL_BEHIND)
+        self._start_catching_up(self._user)
 
     def _start_catching_up(self, user: User) -> None:
         self._catching_up = asyncio.create_task(self._catch_up(user), name="catch-up")

@@ -48,13 +48,14 @@ def text_frame(payload: bytes) -> bytes:
 class WebSocketLink(asyncio.Protocol):
     """A `Link` over a transport whose handshake is done; `protocol` knows what was agreed there.
 
-    `heard` is set by whatever comes, and cleared by who watches whether the peer is alive.
+    `is_full` is set while the peer has not taken most of `send_buffer_bytes`; `heard` is set by
+    whatever comes, and cleared by who watches whether the peer is alive.
     """
 
     __slots__ = (
-        "_drained", "_ended", "_fragments", "_gone", "_is_full", "_is_open", "_listener",
+        "_drained", "_ended", "_fragments", "_gone", "_is_open", "_listener",
         "_max_bytes", "_missing", "_news", "_paused", "_protocol", "_rest", "_sent", "_transport",
-        "_waiting", "address", "heard",
+        "_waiting", "address", "heard", "is_full",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +74,7 @@ class WebSocketLink(asyncio.Protocol):
         self._waiting: deque[Message] = deque()
         self._listener: Callable[[Message], None] | None = None
         self._paused = False
-        self._is_full = False
+        self.is_full = False
         self._sent = 0
         self._news: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -106,7 +107,7 @@ class WebSocketLink(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Wait until the peer has taken most of what was sent, or the link has broken."""
-        while self._is_full and not self._gone.done():
+        while self.is_full and not self._gone.done():
             self._drained = self._drained or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._drained)
 
@@ -173,11 +174,11 @@ class WebSocketLink(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer has not taken `send_buffer_bytes`."""
-        self._is_full = True
+        self.is_full = True
 
     def resume_writing(self) -> None:
         """The peer has taken most of it."""
-        self._is_full = False
+        self.is_full = False
         _settle(self._drained)
         self._drained = None
 

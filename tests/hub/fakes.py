@@ -198,8 +198,12 @@ class FakeLink:
         self.most_buffered = max(self.most_buffered, self.buffered)
         self._flow()
 
+    @property
+    def is_full(self) -> bool:
+        return self.buffered > self._high
+
     async def drained(self) -> None:
-        if self.buffered > self._high and not self._broken:
+        if self.is_full and not self._broken:
             waiter = asyncio.get_running_loop().create_future()
             self._drained.append(waiter)
             await waiter

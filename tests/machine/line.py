@@ -19,14 +19,14 @@ class Line:
 
     address = "memory"
 
-    def __init__(self, low_water: int, on_welcome: Callable[["Line"], None]) -> None:
+    def __init__(self, high_water: int, on_welcome: Callable[["Line"], None]) -> None:
         self.up: deque[str] = deque()
         self.down: deque[bytes] = deque()
         self.broken = False
         self.closing: int | None = None
         self.pushed: set[int] = set()
         self._on_welcome = on_welcome
-        self._low_water = low_water
+        self._high_water = high_water
         self._arrived: deque[str] = deque()
         self._sent = 0
         self._paused = False
@@ -37,6 +37,10 @@ class Line:
     @property
     def buffered(self) -> int:
         return sum(map(len, self.down))
+
+    @property
+    def is_full(self) -> bool:
+        return self.buffered > self._high_water
 
     @property
     def taken(self) -> int:
@@ -50,7 +54,7 @@ class Line:
                 self._on_welcome(self)
 
     async def drained(self) -> None:
-        while self.buffered > self._low_water and not self.broken:
+        while self.buffered > self._high_water // 4 and not self.broken:
             await self._next_move()
 
     async def receive(self) -> str | bytes | None:
