@@ -18,6 +18,7 @@ from unittest.mock import patch
 from hub.auth import DevAuthority
 from hub.hub import Hub
 from hub.limits import Limits
+from hub.store.errors import StoreFailed
 from hub.store.interface import Incoming, Stored
 from hub.store.ledger import Rules
 from hub.store.schema import connect, prepare
@@ -464,9 +465,12 @@ class World:
 
     async def _poll(self, hub: Hub, incoming: Incoming) -> None:
         poller = Poller()
-        async with hub.users.visit(incoming.user) as user:
-            user.push(Waiting(incoming, poller, 1))
-            await poller.done.wait()
+        try:
+            async with hub.users.visit(incoming.user) as user:
+                user.push(Waiting(incoming, poller, 1))
+                await poller.done.wait()
+        except StoreFailed:
+            self.happened["poll answered 503"] += 1
 
     # What must hold at every moment
 
