@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import time
@@ -18,6 +17,7 @@ from hub.errors import SettingsError
 from hub.http.app import listening as listening_http
 from hub.hub import Hub
 from hub.policy import load_policy
+from hub.process import allow_files, spare_the_collector
 from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
@@ -35,20 +35,10 @@ logger: Final = structlog.get_logger("hub")
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     spare_the_collector()
+    allow_files(settings.limits.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
     return 0
-
-
-def spare_the_collector() -> None:
-    """Let the cycle collector look seldom, and not at what is there from the start.
-
-    A push makes hundreds of objects and no cycle: counting frees them all. Looking for cycles among
-    what all users and devices hold takes long, and everybody waits meanwhile.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
 
 
 def now() -> int:

@@ -1,0 +1,41 @@
+"""What the hub's process asks of its interpreter and of the system, once, before it serves."""
+
+import gc
+import resource
+from typing import Final
+
+import structlog
+
+SPARE_FILES: Final = 100
+"""Files open beside the connections: the data, the logs, and those of HTTP."""
+
+logger: Final = structlog.get_logger("hub")
+
+
+def spare_the_collector() -> None:
+    """Let the cycle collector look seldom, and not at what is there from the start.
+
+    A push makes hundreds of objects and no cycle: counting frees them all. Looking for cycles among
+    what all users and devices hold takes long, and everybody waits meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+
+
+def allow_files(connections: int) -> None:
+    """Allow as many open files as this many connections need, or as many as the system lets us."""
+    wanted = connections + SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logger.warning(
+            "too few files allowed",
+            allowed=allowed,
+            wanted=wanted,
+            remedy="raise the limit of open files (ulimit -n, LimitNOFILE), or lower "
+            "max_connections",
+        )
