@@ -156,7 +156,16 @@ class Phone:
         self.level = self.kept.level
 
     def put_back(self, older: Kept) -> None:
-        """Go on with an older copy of the store."""
+        """Go on with an older copy of the store.
+
+        The copies made since are of a life that ends here, and are not put back later: a device is
+        known for an older copy by its counter alone, which the new life may bring to the same value
+        with other edits (docs/design.md, "What the protocol does not hold").
+        """
+        earlier = [
+            copied for copied in self.copies if copied.position.edits <= older.position.edits
+        ]
+        self.copies = deque(earlier, maxlen=COPIES)
         self.exempt = self.reported
         self.kept = older.copy()
         self.crash()
