@@ -169,8 +169,8 @@ def _workplace() -> Iterator[Path]:
     try:
         yield folder
     except LoadError:
-        for path in folder.glob("*/*"):
-            if path.suffix != ".log":
+        for path in folder.rglob("*"):
+            if path.is_file() and path.suffix != ".log":
                 path.unlink()
         raise
     except BaseException:

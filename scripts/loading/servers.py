@@ -23,6 +23,7 @@ STOPPING: Final = 15.0
 _READY: Final = re.compile(r"^ready (ws://\S+)")
 _BESIDE_PYTHON: Final = Path(sys.executable).parent
 _SCRIPTS: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = _SCRIPTS.parent
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -91,6 +92,7 @@ async def _spawn(
         with log.open("wb") as errors:
             return await asyncio.create_subprocess_exec(
                 *line,
+                cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
