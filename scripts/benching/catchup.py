@@ -29,6 +29,7 @@ class CatchUp(Measure):
     title: ClassVar = "a device that missed 10,000 pushes; the relay: the same bytes from memory"
     targets: ClassVar = (RELAY, HUB)
     rows: ClassVar = (Row("diffs", "diffs", "/s", Goal("value", "at least", 150_000)),)
+    weight: ClassVar = "heavy"
 
     async def prepare(self, site: Site) -> None:
         """Write the history, and keep the frames that a hub sends of it."""

@@ -18,8 +18,9 @@ import uvloop
 
 from scripts.benching.catalogue import MEASURES
 from scripts.benching.measure import TARGETS, Measure, Site
+from scripts.benching.pictures import write_pictures
 from scripts.benching.progress import Progress
-from scripts.benching.running import rounds_of, run_measure
+from scripts.benching.running import run_measure
 from scripts.benching.scale import FULL, QUICK, Scale
 from scripts.benching.table import print_table
 from scripts.benching.verdict import Machine, Outcome, Result, notes_of, outcome_of
@@ -82,6 +83,12 @@ def _listed_targets(_: click.Context, __: click.Parameter, text: str) -> tuple[s
     default=_RESULTS / "bench.json",
     help="Where all figures are written.",
 )
+@click.option(
+    "--charts",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_RESULTS,
+    help="The folder for the charts (SVG).",
+)
 def main(
     *,
     full: bool,
@@ -91,10 +98,11 @@ def main(
     seconds: float | None,
     share: float,
     json_file: Path,
+    charts: Path,
 ) -> None:
     """Measure the hub beside a bare relay and an 'afternoon hub', each round in turn.
 
-    Prints one table with medians, ratios and goals, and writes JSON. A goal that is
+    Prints one table with medians, ratios and goals, and writes JSON and charts. A goal that is
     missed is told in the table; the exit code is 1 only if something went wrong. The servers have
     their data in the system's temporary directory (TMPDIR): let that be a real disk.
     """
@@ -108,12 +116,12 @@ def main(
     except asyncio.CancelledError:
         raise click.ClickException("stopped before the end; nothing was written") from None
     print_table(result)
-    _write(result, json_file)
+    _write(result, json_file, charts)
 
 
 def _scale(scale: Scale, rounds: int | None, seconds: float | None, share: float) -> Scale:
     if rounds is not None:
-        scale = msgspec.structs.replace(scale, rounds=rounds)
+        scale = msgspec.structs.replace(scale, rounds=rounds, heavy_rounds=rounds)
     if seconds is not None:
         scale = scale.timed(seconds)
     return scale if share == 1 else scale.shrunk(share)
@@ -130,7 +138,7 @@ async def _run(plan: Plan) -> Result:
 
 async def _measured(plan: Plan, folder: Path, cores: Cores | None) -> list[Outcome]:
     outcomes = []
-    with Progress(_rounds(plan, folder, cores)) as progress:
+    with Progress(_rounds(plan)) as progress:
         for measure in plan.measures:
             targets = _targets(plan, measure)
             if targets:
@@ -144,9 +152,8 @@ def _targets(plan: Plan, measure: Measure) -> list[str]:
     return [target for target in measure.targets if target in plan.targets]
 
 
-def _rounds(plan: Plan, folder: Path, cores: Cores | None) -> int:
-    site = Site(folder, plan.scale, cores)
-    return sum(rounds_of(each, site) * len(_targets(plan, each)) for each in plan.measures)
+def _rounds(plan: Plan) -> int:
+    return sum(each.rounds(plan.scale) * len(_targets(plan, each)) for each in plan.measures)
 
 
 def _stop_on_sigterm() -> None:
@@ -189,10 +196,11 @@ def _machine(cores: Cores | None) -> Machine:
     )
 
 
-def _write(result: Result, json_file: Path) -> None:
+def _write(result: Result, json_file: Path, charts: Path) -> None:
     json_file.parent.mkdir(parents=True, exist_ok=True)
     json_file.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-    print("Written:", json_file)
+    written = [json_file, *write_pictures(result, charts)]
+    print("Written:", ", ".join(map(str, written)))
 
 
 if __name__ == "__main__":

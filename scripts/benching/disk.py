@@ -36,7 +36,7 @@ class Disk(Measure):
         Row("file to live JSON", "file_ratio", "", Goal("value", "at most", 2.0)),
         Row("objects alone to live JSON", "objects_ratio", ""),
     )
-    once: ClassVar = True
+    weight: ClassVar = "once"
 
     async def prepare(self, site: Site) -> None:
         """Make the edits, let a hub serve them and stop; the hub under measure gets a copy."""

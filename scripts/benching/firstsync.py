@@ -35,6 +35,7 @@ class FirstSync(Measure):
         Row("memory after", "memory_after", "MB"),
         Row("after to before", "memory_ratio", "", Goal("value", "at most", 1.25)),
     )
+    weight: ClassVar = "heavy"
 
     async def prepare(self, site: Site) -> None:
         """Write the objects."""

@@ -24,7 +24,7 @@ MICROSECONDS: Final = "µs at "
 
 _OBJECTS: Final = 1_000
 _TURNS: Final = 4
-"""How often the windows of one round change places, so that a slow moment hits all of them."""
+"""Into how many windows the time is cut, there and back, so that a slow moment hits all alike."""
 
 
 class LongHistory(Measure):
@@ -49,8 +49,8 @@ class LongHistory(Measure):
         """Measure each history for the same time, in short turns."""
         window = site.scale.seconds / _TURNS
         written = dict.fromkeys(site.scale.histories, 0)
-        for _ in range(_TURNS):
-            for pushes in site.scale.histories:
+        for turn in range(_TURNS):
+            for pushes in site.scale.histories[:: -1 if turn % 2 else 1]:
                 written[pushes] += await _write(server, _user(pushes), window)
         times = {pushes: site.scale.seconds / n * 1e6 for pushes, n in written.items() if n}
         shortest, longest = times[min(times)], times[max(times)]

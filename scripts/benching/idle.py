@@ -28,7 +28,7 @@ class Idle(Measure):
     title: ClassVar = "an idle device, authenticated and live"
     targets: ClassVar = TARGETS
     rows: ClassVar = (Row("memory a device", "memory", "KB", Goal("value", "at most", 16.0)),)
-    once: ClassVar = True
+    weight: ClassVar = "once"
 
     async def prepare(self, site: Site) -> None:
         """Make room for the sockets, here and in the servers, which inherit it."""

@@ -22,6 +22,11 @@ HUB: Final = "hub"
 TARGETS: Final = (RELAY, AFTERNOON, HUB)
 
 
+Weight: TypeAlias = Literal["light", "heavy", "once"]
+"""How often a measure is taken: heavy ones once in the quick form; some once in any form, for one
+round takes long, or rounds would not differ."""
+
+
 class Goal(msgspec.Struct, frozen=True):
     """How large a figure of the hub must be, at least or at most.
 
@@ -56,13 +61,17 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Measure(abc.ABC):
-    """One question. `once`: its answer takes long, or hardly varies, so one round will do."""
+    """One question."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     targets: ClassVar[Sequence[str]] = (HUB,)
     rows: ClassVar[Sequence[Row]]
-    once: ClassVar[bool] = False
+    weight: ClassVar[Weight] = "light"
+
+    def rounds(self, scale: Scale) -> int:
+        """Return how many rounds are taken of each target."""
+        return {"light": scale.rounds, "heavy": scale.heavy_rounds, "once": 1}[self.weight]
 
     async def prepare(self, site: Site) -> None:  # noqa: B027 - most have nothing to prepare
         """Lay out what the servers will find."""

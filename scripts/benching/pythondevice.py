@@ -26,6 +26,7 @@ class PythonDevice(Measure):
         Row("until these are acked: batches", "send_batch", "s"),
         Row("catch-up into SQLite", "catchup", "/s", Goal("value", "at least", 50_000)),
     )
+    weight: ClassVar = "heavy"
 
     def command(self, target: str, site: Site) -> list[str]:
         """Let the hub serve the device from the log."""

@@ -76,7 +76,7 @@ class Sustained(Measure):
         Row("push to receive, p99", "p99", "ms", Goal("value", "at most", 25.0)),
         Row("longest", "max", "ms"),
     )
-    once: ClassVar = True
+    weight: ClassVar = "once"
 
     async def run(self, server: Server, site: Site) -> Figures:
         """Find the top rate, then measure at a share of it."""

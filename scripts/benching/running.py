@@ -27,7 +27,7 @@ async def run_measure(
             progress.say(f"{measure.name}: preparing")
             await measure.prepare(site)
         servers = [await _start(measure, target, site, stack) for target in targets]
-        for turn in range(rounds_of(measure, site)):
+        for turn in range(measure.rounds(site.scale)):
             for server in servers:
                 progress.say(f"{measure.name}: {server.name}, round {turn + 1}")
                 with _naming(measure, server.name, site.folder):
@@ -35,11 +35,6 @@ async def run_measure(
                 progress.advance()
     _forget_data(site.folder)
     return found
-
-
-def rounds_of(measure: Measure, site: Site) -> int:
-    """How many rounds a measure takes."""
-    return 1 if measure.once else site.scale.rounds
 
 
 async def _start(measure: Measure, target: str, site: Site, stack: AsyncExitStack) -> Server:

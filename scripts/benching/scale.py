@@ -9,6 +9,7 @@ class Scale(msgspec.Struct, frozen=True):
     """The sizes of all measures; times in seconds."""
 
     rounds: int
+    heavy_rounds: int
     seconds: float
     latency_seconds: float
     sustained_seconds: float
@@ -53,8 +54,9 @@ _COUNTED: Final = (
 
 QUICK: Final = Scale(
     rounds=3,
+    heavy_rounds=1,
     seconds=1.5,
-    latency_seconds=3.0,
+    latency_seconds=2.0,
     sustained_seconds=5.0,
     histories=(100, 1_000, 20_000),
     catchup_pushes=10_000,
@@ -69,6 +71,7 @@ QUICK: Final = Scale(
 
 FULL: Final = Scale(
     rounds=5,
+    heavy_rounds=5,
     seconds=5.0,
     latency_seconds=20.0,
     sustained_seconds=120.0,

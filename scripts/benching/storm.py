@@ -38,6 +38,7 @@ class Storm(Measure):
         Row("half of them after", "half", "s"),
         Row("attempts a device", "attempts", ""),
     )
+    weight: ClassVar = "heavy"
 
     async def prepare(self, site: Site) -> None:
         """Write the histories, and make room for the sockets."""

@@ -43,7 +43,7 @@ def goal_words(goal: Goal | None, unit: str) -> str:
         return ""
     bound = f"{_SIGNS[goal.side]} {goal.bound:,g}"
     if goal.of == "ratio":
-        return f"{bound} of relay"
+        return f"{bound} x relay"
     if goal.of == "difference":
         return f"{_SIGNS[goal.side]} relay + {goal.bound:g} {unit}"
     return f"{bound} {unit}" if unit[:1] != "/" else f"{bound}{unit}"

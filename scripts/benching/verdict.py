@@ -107,9 +107,8 @@ def _line(
     row: Row, rounds: Mapping[str, Sequence[Figures]], medians: Mapping[str, Figures]
 ) -> Line:
     known = {target: each[row.figure] for target, each in medians.items() if row.figure in each}
-    turns = _turns(row.figure, rounds)
-    ratio = median([hub / relay for hub, relay in turns if relay])
-    difference = median([hub - relay for hub, relay in turns])
+    ratio = ratio_to_relay(HUB, row.figure, rounds)
+    difference = median([hub - relay for hub, relay in _turns(HUB, row.figure, rounds)])
     return Line(
         what=row.what,
         unit=row.unit,
@@ -121,12 +120,19 @@ def _line(
     )
 
 
-def _turns(figure: str, rounds: Mapping[str, Sequence[Figures]]) -> list[tuple[float, float]]:
-    """Return the figure of the hub and of the relay, of each round in which both have it."""
-    both = zip(rounds.get(HUB, ()), rounds.get(RELAY, ()), strict=False)
-    return [
-        (hub[figure], relay[figure]) for hub, relay in both if figure in hub and figure in relay
-    ]
+def ratio_to_relay(
+    target: str, figure: str, rounds: Mapping[str, Sequence[Figures]]
+) -> float | None:
+    """Return the median of what a target's figure is of the relay's, round by round."""
+    return median([own / relay for own, relay in _turns(target, figure, rounds) if relay])
+
+
+def _turns(
+    target: str, figure: str, rounds: Mapping[str, Sequence[Figures]]
+) -> list[tuple[float, float]]:
+    """Return the figure of a target and of the relay, of each round in which both have it."""
+    both = zip(rounds.get(target, ()), rounds.get(RELAY, ()), strict=False)
+    return [(own[figure], relay[figure]) for own, relay in both if {figure} <= own.keys() & relay]
 
 
 def _verdict(
