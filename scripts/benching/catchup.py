@@ -26,7 +26,7 @@ class CatchUp(Measure):
     """The relay stores nothing: in its place a bare server sends the same frames from memory."""
 
     name: ClassVar = "catch-up"
-    title: ClassVar = "a device that missed 10,000 pushes; the relay: the same bytes from memory"
+    title: ClassVar = "a device that missed many pushes; the relay: the same frames from memory"
     targets: ClassVar = (RELAY, HUB)
     rows: ClassVar = (Row("diffs", "diffs", "/s", Goal("value", "at least", 150_000)),)
     weight: ClassVar = "heavy"

@@ -133,7 +133,7 @@ async def _run(plan: Plan) -> Result:
     with _workplace() as folder:
         outcomes = await _measured(plan, folder, cores)
     machine = _machine(cores)
-    return Result(plan.form, plan.scale, machine, outcomes, notes_of(outcomes, machine))
+    return Result(plan.form, plan.scale, machine, outcomes, notes_of(outcomes, machine, plan.scale))
 
 
 async def _measured(plan: Plan, folder: Path, cores: Cores | None) -> list[Outcome]:

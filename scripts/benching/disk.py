@@ -29,7 +29,7 @@ class Disk(Measure):
     """The file as a hub leaves it when it has stopped, against the JSON of what lives in it."""
 
     name: ClassVar = "disk"
-    title: ClassVar = "disk for each byte of live JSON after 100,000 edits of 1,000 objects"
+    title: ClassVar = "disk for each byte of live JSON, after many edits of few objects"
     rows: ClassVar = (
         Row("live JSON", "live", "KB"),
         Row("the file", "file", "KB"),

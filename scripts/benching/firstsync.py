@@ -24,7 +24,7 @@ class FirstSync(Measure):
     """One newcomer alone; then others push, first among themselves, then with newcomers."""
 
     name: ClassVar = "first-sync"
-    title: ClassVar = "a new device of a user with 100,000 objects"
+    title: ClassVar = "a new device of a user with many objects"
     rows: ClassVar = (
         Row("objects, one newcomer", "objects", "/s", Goal("value", "at least", 100_000)),
         Row("objects, others pushing", "objects_meanwhile", "/s"),

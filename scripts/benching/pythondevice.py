@@ -18,7 +18,7 @@ class PythonDevice(Measure):
     """All of it is measured in a process of its own, on the core of the load."""
 
     name: ClassVar = "device"
-    title: ClassVar = "the Python device: 10,000 edits offline, and a catch-up of 10,000 diffs"
+    title: ClassVar = "the Python device: edits made offline and sent, and a catch-up"
     rows: ClassVar = (
         Row("edits offline, one by one", "single", "/s", Goal("value", "at least", 5_000)),
         Row("edits offline, batches of 1,000", "batch", "/s", Goal("value", "at least", 20_000)),

@@ -32,7 +32,7 @@ class Storm(Measure):
     """Every device waits as the Python device does: later and later, with full jitter."""
 
     name: ClassVar = "storm"
-    title: ClassVar = "5,000 devices cut at once and coming back, each having missed 5 pushes"
+    title: ClassVar = "all devices cut at once and coming back, each having missed 5 pushes"
     rows: ClassVar = (
         Row("all level after", "seconds", "s", Goal("value", "at most", 30.0)),
         Row("half of them after", "half", "s"),

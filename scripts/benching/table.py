@@ -46,7 +46,7 @@ def goal_words(goal: Goal | None, unit: str) -> str:
         return f"{bound} x relay"
     if goal.of == "difference":
         return f"{_SIGNS[goal.side]} relay + {goal.bound:g} {unit}"
-    return f"{bound} {unit}" if unit[:1] != "/" else f"{bound}{unit}"
+    return f"{bound}{unit}" if unit.startswith("/") else f"{bound} {unit}".rstrip()
 
 
 def _cells(outcome: Outcome, line: Line, *, is_first: bool) -> list[str]:

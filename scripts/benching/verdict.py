@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from scripts.benching.measure import HUB, LOAD_CPU, RELAY, Figures, Goal, Measure, Row
-from scripts.benching.scale import Scale
+from scripts.benching.scale import FULL, Scale
 from scripts.loading.figures import median
 from scripts.loading.report import BUSY
 
@@ -74,12 +74,14 @@ def outcome_of(measure: Measure, rounds: Mapping[str, Sequence[Figures]]) -> Out
     )
 
 
-def notes_of(outcomes: Sequence[Outcome], machine: Machine) -> list[str]:
+def notes_of(outcomes: Sequence[Outcome], machine: Machine, scale: Scale) -> list[str]:
     """Return what must be known to read the figures."""
-    busy = [f"{each.name}: {words}" for each in outcomes for words in _busy_words(each)]
+    notes = [f"{each.name}: {words}" for each in outcomes for words in _busy_words(each)]
     if not machine.pinned:
-        busy.append("servers and load shared all cores: read nothing but the order of magnitude")
-    return busy
+        notes.append("servers and load shared all cores: read nothing but the order of magnitude")
+    if scale != FULL:
+        notes.append("these are not the sizes that the goals are about: --full takes those")
+    return notes
 
 
 def is_busy(share: float | None) -> bool:
