@@ -50,7 +50,7 @@ def _listed_targets(_: click.Context, __: click.Parameter, text: str) -> tuple[s
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--full", is_flag=True, help="The sizes of the goals: about half an hour.")
+@click.option("--full", is_flag=True, help="The sizes that the goals are about: twenty minutes.")
 @click.option(
     "--only",
     multiple=True,

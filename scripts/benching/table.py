@@ -1,24 +1,52 @@
 """The one table that a run prints."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from scripts.benching.measure import TARGETS, Goal
 from scripts.benching.verdict import Line, Outcome, Result, is_busy
-from scripts.loading.figures import UNKNOWN, show
+from scripts.loading.figures import UNKNOWN, show_plain
 
+_COLOURS: Final = {"met": "green", "missed": "red", "not measured": "yellow"}
 _COLUMNS: Final = (
-    "measure", "what", "unit", "relay", "afternoon hub", "hub", "hub/relay", "goal", "", "load CPU"
+    "measure", "what", "relay", "afternoon", "hub", "hub/relay", "goal", "", "load CPU"
 )  # fmt: skip
+_TEXTS: Final = (0, 1, 6, 7)
+"""The columns that hold words."""
 _NEED_NO_POINT: Final = 100
 _SIGNS: Final = {"at least": "≥", "at most": "≤"}
 
 
 def print_table(result: Result) -> None:
     """Print the table, and what must be known to read it."""
-    show(f"mobync-hub, {result.form} form, medians", _COLUMNS, list(rows_of(result.outcomes)))
+    if sys.stdout.isatty():
+        Console().print(_ruled(result))
+    else:
+        show_plain(_COLUMNS, list(rows_of(result.outcomes)))
     for note in result.notes:
         print(note)
+
+
+def _ruled(result: Result) -> Table:
+    """Return the table for a terminal: measures apart, verdicts in colour."""
+    table = Table(title=f"Medians, {result.form} form", title_justify="left", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(_COLUMNS):
+        table.add_column(column, justify="left" if number in _TEXTS else "right")
+    for outcome in result.outcomes:
+        for cells in rows_of([outcome]):
+            table.add_row(*(_coloured(cell) for cell in cells))
+        table.add_section()
+    return table
+
+
+def _coloured(cell: str) -> Text:
+    return Text(cell, style=_COLOURS.get(cell, ""))
 
 
 def rows_of(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
@@ -52,14 +80,19 @@ def goal_words(goal: Goal | None, unit: str) -> str:
 def _cells(outcome: Outcome, line: Line, *, is_first: bool) -> list[str]:
     return [
         outcome.name if is_first else "",
-        line.what,
-        line.unit,
+        _what(line),
         *(figure(line.medians.get(target)) for target in TARGETS),
         figure(line.ratio),
         goal_words(line.goal, line.unit),
         line.verdict or "",
         _load_words(outcome.load_cpu) if is_first else "",
     ]
+
+
+def _what(line: Line) -> str:
+    if not line.unit or line.unit.startswith("/"):
+        return line.what + line.unit
+    return f"{line.what} ({line.unit})"
 
 
 def _load_words(share: float | None) -> str:

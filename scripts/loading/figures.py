@@ -75,7 +75,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     if sys.stdout.isatty():
         _show_ruled(title, columns, rows)
     else:
-        _show_plain(columns, rows)
+        show_plain(columns, rows)
 
 
 def _show_ruled(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -87,7 +87,8 @@ def _show_ruled(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     Console().print(table)
 
 
-def _show_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table as aligned lines."""
     lines = [columns, *rows]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:

@@ -106,12 +106,13 @@ def test_it_is_said_when_cores_were_shared() -> None:
 def test_the_table_has_a_row_for_each_figure_with_its_goal_and_verdict() -> None:
     first, second, third, fourth, last = rows_of([made()])
     assert first == [
-        *("made", "pushes", "/s", "400", "-", "200", "0.50"),
+        *("made", "pushes/s", "400", "-", "200", "0.50"),
         *("≥ 0.7 x relay", "missed", "90%, the limit"),
     ]
     assert second[-3:] == ["≤ relay + 1 ms", "met", ""]
-    assert third[5:] == ["18.0", "-", "≤ 16 KB", "missed", ""]
-    assert fourth[3:] == ["-", "-", "-", "-", "≤ 2 KB", "not measured", ""]
+    assert third[1] == "memory (KB)"
+    assert third[4:] == ["18.0", "-", "≤ 16 KB", "missed", ""]
+    assert fourth[2:] == ["-", "-", "-", "-", "≤ 2 KB", "not measured", ""]
     assert last[0] == ""
     assert last[-3:] == ["", "", ""]
 
@@ -144,7 +145,7 @@ def result(*outcomes: Outcome) -> Result:
 def test_the_notes_stand_under_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(result(made()))
     head, *_, busy, _sizes = capsys.readouterr().out.splitlines()
-    assert head.split()[:4] == ["measure", "what", "unit", "relay"]
+    assert head.split()[:3] == ["measure", "what", "relay"]
     assert busy.startswith("made: the load generator used 90%")
 
 
@@ -294,6 +295,18 @@ def test_only_the_logs_are_left_of_a_run_that_failed(
     with pytest.raises(LoadError), cli._workplace():
         raise LoadError("it went wrong")
     assert [path.name for path in tmp_path.rglob("*.*")] == ["hub.log"]
+
+
+def test_nothing_is_left_of_a_run_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "hub.log").write_text("stopped")
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(place))
+    with pytest.raises(asyncio.CancelledError), cli._workplace():
+        raise asyncio.CancelledError
+    assert not place.exists()
 
 
 # Arriving
