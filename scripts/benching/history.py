@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,8 +24,10 @@ MICROSECONDS: Final = "µs at "
 """With the number of pushes behind it, the name of a figure."""
 
 _OBJECTS: Final = 1_000
-_TURNS: Final = 4
+_TURNS: Final = 10
 """Into how many windows the time is cut, there and back, so that a slow moment hits all alike."""
+_SHORTEST: Final = 0.1
+"""Seconds of a window, at least: some writes must fit."""
 
 
 class LongHistory(Measure):
@@ -46,16 +49,28 @@ class LongHistory(Measure):
         await seed(site.folder / "hub.db", histories)
 
     async def run(self, server: Server, site: Site) -> Figures:
-        """Measure each history for the same time, in short turns."""
-        window = site.scale.seconds / _TURNS
-        written = dict.fromkeys(site.scale.histories, 0)
-        for turn in range(_TURNS):
-            for pushes in site.scale.histories[:: -1 if turn % 2 else 1]:
-                written[pushes] += await _write(server, _user(pushes), window)
-        times = {pushes: site.scale.seconds / n * 1e6 for pushes, n in written.items() if n}
-        shortest, longest = times[min(times)], times[max(times)]
-        figures = {f"{MICROSECONDS}{pushes}": each for pushes, each in times.items()}
-        return figures | {"shortest": shortest, "longest": longest, "ratio": shortest / longest}
+        """Measure all histories in short windows, in turn; compare the windows of each turn."""
+        window = max(site.scale.seconds / _TURNS, _SHORTEST)
+        shortest, longest = min(site.scale.histories), max(site.scale.histories)
+        turns = [await _turn(server, site, window, number) for number in range(_TURNS)]
+        figures = {
+            f"{MICROSECONDS}{pushes}": statistics.median(turn[pushes] for turn in turns)
+            for pushes in site.scale.histories
+        }
+        return figures | {
+            "shortest": figures[f"{MICROSECONDS}{shortest}"],
+            "longest": figures[f"{MICROSECONDS}{longest}"],
+            "ratio": statistics.median(turn[shortest] / turn[longest] for turn in turns),
+        }
+
+
+async def _turn(server: Server, site: Site, window: float, number: int) -> dict[int, float]:
+    """Return the microseconds of a write behind each history; every other turn goes back."""
+    there_or_back = site.scale.histories[:: -1 if number % 2 else 1]
+    return {
+        pushes: window / await _write(server, _user(pushes), window) * 1e6
+        for pushes in there_or_back
+    }
 
 
 def _user(pushes: int) -> str:

@@ -16,6 +16,9 @@ Figures: TypeAlias = dict[str, float]
 LOAD_CPU: Final = "load_cpu"
 """The share of its core that the load generator used."""
 
+SERVER_CPU: Final = "server_cpu_share"
+"""The share of its core that a server in a closed loop used, which leaves it no reason to rest."""
+
 RELAY: Final = "relay"
 AFTERNOON: Final = "afternoon"
 HUB: Final = "hub"

@@ -4,7 +4,16 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from scripts.benching.measure import LOAD_CPU, TARGETS, Figures, Goal, Measure, Row, Site
+from scripts.benching.measure import (
+    LOAD_CPU,
+    SERVER_CPU,
+    TARGETS,
+    Figures,
+    Goal,
+    Measure,
+    Row,
+    Site,
+)
 from scripts.loading.faults import LoadError
 from scripts.loading.figures import Spread
 from scripts.loading.rounds import Load, Round, run_round
@@ -108,6 +117,7 @@ def closed_loop(found: Round) -> Figures:
     }
     if found.server_cpu_seconds is not None and found.pushes:
         figures["server_cpu"] = found.server_cpu_seconds / found.pushes * 1e6
+        figures[SERVER_CPU] = found.server_cpu_seconds * found.pushes_per_second / found.pushes
     return figures
 
 

@@ -5,10 +5,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from scripts.benching.measure import HUB, LOAD_CPU, RELAY, Figures, Goal, Measure, Row
+from scripts.benching.measure import HUB, LOAD_CPU, RELAY, SERVER_CPU, Figures, Goal, Measure, Row
 from scripts.benching.scale import FULL, Scale
 from scripts.loading.figures import median
-from scripts.loading.report import BUSY
+from scripts.loading.report import BUSY, WORKING
 
 Verdict: TypeAlias = Literal["met", "missed", "not measured"]
 
@@ -76,7 +76,7 @@ def outcome_of(measure: Measure, rounds: Mapping[str, Sequence[Figures]]) -> Out
 
 def notes_of(outcomes: Sequence[Outcome], machine: Machine, scale: Scale) -> list[str]:
     """Return what must be known to read the figures."""
-    notes = [f"{each.name}: {words}" for each in outcomes for words in _busy_words(each)]
+    notes = [f"{each.name}: {words}" for each in outcomes for words in _words(each)]
     if not machine.pinned:
         notes.append("servers and load shared all cores: read nothing but the order of magnitude")
     if scale != FULL:
@@ -89,7 +89,7 @@ def is_busy(share: float | None) -> bool:
     return share is not None and share > BUSY
 
 
-def _busy_words(outcome: Outcome) -> Iterator[str]:
+def _words(outcome: Outcome) -> Iterator[str]:
     for target, figures in outcome.medians.items():
         share = figures.get(LOAD_CPU)
         if is_busy(share):
@@ -97,6 +97,12 @@ def _busy_words(outcome: Outcome) -> Iterator[str]:
                 f"the load generator used {share:.0%} of its core against the {target} and may "
                 "have been the limit: the server can do more than is shown"
             )
+    used = outcome.medians.get(RELAY, {}).get(SERVER_CPU)
+    if used is not None and used < WORKING:
+        yield (
+            f"the relay had only {used:.0%} of its core, for other work on this machine: a low "
+            "ceiling; compare the CPU for a push too"
+        )
 
 
 def _medians(rounds: Sequence[Figures]) -> Figures:

@@ -94,6 +94,14 @@ def test_it_is_said_when_the_load_was_the_limit() -> None:
     assert "--full" in sizes
 
 
+def test_it_is_said_when_the_relay_was_kept_from_working() -> None:
+    for share, told in ((0.4, 1), (0.95, 0)):
+        relay: Figures = {"pushes": 9_000, "server_cpu_share": share}
+        notes = notes_of([outcome("throughput", {"relay": relay})], MACHINE, FULL)
+        assert len(notes) == told
+        assert all("the relay had only 40% of its core" in note for note in notes)
+
+
 def test_it_is_said_when_cores_were_shared() -> None:
     shared = msgspec.structs.replace(MACHINE, pinned=False)
     (note,) = notes_of([], shared, FULL)
