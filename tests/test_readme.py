@@ -17,6 +17,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from scripts.benching.catalogue import MEASURES
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 TRY_IT, PRODUCTION, MEASURE, WORK = "Try it", "The hub in production", "Measure it", "Work on it"
@@ -33,6 +35,10 @@ def section(title: str) -> str:
 def commands(text: str) -> list[str]:
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def charts(text: str) -> list[str]:
+    return re.findall(r"!\[[^\]]+\]\((docs/charts/[^)]+\.svg)\)", text)
 
 
 def run(command: str, cwd: Path = ROOT, **environment: str) -> str:
@@ -118,13 +124,36 @@ async def _user_of(url: str, token: str) -> str:
 
 
 @pytest.mark.serial
+def test_the_bench_of_readme_measures_everything_and_draws_its_charts(tmp_path: Path) -> None:
+    """All of its measures, at sizes that take seconds."""
+    bench, _load, _replay = commands(section(MEASURE))
+    small = "--rounds 1 --seconds 0.2 --share 0.001"
+    out = run(f"{bench} {small} --json {tmp_path}/bench.json --charts {tmp_path}")
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert {each["name"] for each in found["outcomes"]} == {each.name for each in MEASURES}
+    lines = [line for each in found["outcomes"] for line in each["lines"]]
+    assert all(line["medians"].get("hub") for line in lines)
+    assert all(line["what"] in out for line in lines)
+    assert {Path(name).name for name in charts(section(MEASURE))} == {
+        path.name for path in tmp_path.glob("*.svg")
+    }
+
+
+def test_the_charts_that_readme_shows_are_there() -> None:
+    shown = charts(section(MEASURE))
+    assert len(shown) == 4
+    for name in shown:
+        assert "</svg>" in (ROOT / name).read_text()
+
+
+@pytest.mark.serial
 def test_the_load_of_readme_prints_the_ratio_to_a_relay() -> None:
-    load, _replay = commands(section(MEASURE))
+    _bench, load, _replay = commands(section(MEASURE))
     assert "relay" in run(load)
 
 
 def test_the_history_of_readme_is_replayed_and_all_devices_equal_it(tmp_path: Path) -> None:
-    _load, replay = commands(section(MEASURE))
+    _bench, _load, replay = commands(section(MEASURE))
     with running(str(ROOT / "scripts/run"), ROOT, MOBYNC_DATA=str(tmp_path / "hub.db")) as ready:
         out = run(f"{replay} --json --url {ready.split()[1]}")
     assert json.loads(out)["equal"] is True

@@ -11,17 +11,20 @@ from rich.console import Console
 from rich.table import Table
 
 UNKNOWN: Final = "-"
+_SHARES: Final = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 class Spread(msgspec.Struct, frozen=True):
     """How long something took, in milliseconds."""
 
     p50: float
+    p90: float
     p99: float
+    p999: float
     max: float
 
     def __str__(self) -> str:
-        """Return the three figures for a table."""
+        """Return p50/p99/max for a table."""
         return "/".join(_three_digits(value) for value in (self.p50, self.p99, self.max))
 
 
@@ -30,7 +33,7 @@ def spread(nanoseconds: Sequence[int]) -> Spread | None:
     if not nanoseconds:
         return None
     ordered = sorted(nanoseconds)
-    return Spread(*(percentile(ordered, share) / 1e6 for share in (0.5, 0.99, 1.0)))
+    return Spread(*(percentile(ordered, share) / 1e6 for share in _SHARES))
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:
@@ -51,7 +54,9 @@ def median_spread(spreads: Sequence[Spread | None]) -> Spread | None:
         return None
     return Spread(
         p50=statistics.median(each.p50 for each in known),
+        p90=statistics.median(each.p90 for each in known),
         p99=statistics.median(each.p99 for each in known),
+        p999=statistics.median(each.p999 for each in known),
         max=max(each.max for each in known),
     )
 
@@ -70,7 +75,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     if sys.stdout.isatty():
         _show_ruled(title, columns, rows)
     else:
-        _show_plain(columns, rows)
+        show_plain(columns, rows)
 
 
 def _show_ruled(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -82,7 +87,8 @@ def _show_ruled(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     Console().print(table)
 
 
-def _show_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table as aligned lines."""
     lines = [columns, *rows]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:

@@ -14,6 +14,7 @@ from scripts.loading.faults import Faults, LoadError
 from scripts.loading.frames import CLOSE, PING, PONG, TEXT, BadFrame, FrameReader, client_frame
 
 Take: TypeAlias = Callable[[bytes], None]
+Feed: TypeAlias = Callable[[bytes], None]
 
 DEADLINE: Final = 10.0
 """Seconds that anything may take that is not under measure: to connect, to answer, to leave."""
@@ -54,7 +55,8 @@ class _Handshake(asyncio.Protocol):
 class Link(asyncio.Protocol):
     """The open WebSocket of the device `name` of `user`.
 
-    `take` is called with the payload of each text frame, in order.
+    `take` is called with the payload of each text frame, in order. While there is a `feed`, that
+    is called instead with what comes, uncut.
     """
 
     def __init__(self, transport: asyncio.Transport, user: str, name: str, faults: Faults) -> None:
@@ -62,6 +64,7 @@ class Link(asyncio.Protocol):
         self.name = name
         self.faults = faults
         self.take: Take = self._unexpected
+        self.feed: Feed | None = None
         self.lost = asyncio.Event()
         self._transport = transport
         self._reader = FrameReader()
@@ -77,6 +80,11 @@ class Link(asyncio.Protocol):
         """Count something that the server did wrong towards this device."""
         self.faults.add(f"{self.user}/{self.name}: {words}")
 
+    def cut(self) -> None:
+        """Break the line without a word, as a network does; no fault of the server's."""
+        self._leaving = True
+        self._transport.abort()
+
     async def leave(self) -> None:
         """Say goodbye; a server that does not answer in time is cut off."""
         self._leaving = True
@@ -91,6 +99,9 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each frame to `take`, or deal with it if it is the socket's own business."""
+        if self.feed is not None:
+            self.feed(data)
+            return
         try:
             for first, payload in self._reader.feed(data):
                 if first == TEXT:

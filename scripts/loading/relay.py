@@ -5,28 +5,16 @@ merges nothing, and a device that was away hears of nothing that it missed. Writ
 fast relay with `websockets`: uvloop, no compression, one parse and two encodes a push.
 """
 
-import argparse
-import asyncio
-import signal
 import time
-from http import HTTPStatus
 from typing import Any
 
 import orjson
 import uvloop
 from websockets.asyncio.connection import broadcast
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
-MAX_FRAME_BYTES = 1 << 20
-LIMITS = {"max_diffs": 1_000, "max_frame_bytes": MAX_FRAME_BYTES}
-OPTIONS: dict[str, Any] = {
-    "subprotocols": [Subprotocol("mobync.v1")],
-    "compression": None,
-    "max_size": MAX_FRAME_BYTES,
-}
+from scripts.loading.serving import LIMITS, parser, serve_until_stopped
 
 
 class User:
@@ -84,30 +72,10 @@ async def _relay(socket: ServerConnection, device: str, user: User) -> None:
             await socket.send(orjson.dumps(pong), text=True)
 
 
-def _only_sync(socket: ServerConnection, request: Request) -> Response | None:
-    if request.path == "/sync":
-        return None
-    return socket.respond(HTTPStatus.NOT_FOUND, "The relay is at /sync.\n")
-
-
-async def run(host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; port 0 means a free one."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serve(Relay().converse, host, port, process_request=_only_sync, **OPTIONS) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        print(f"ready ws://{host}:{port}/sync", flush=True)
-        await stop.wait()
-
-
 def main() -> None:
     """Read the command line and serve."""
-    parser = argparse.ArgumentParser(prog="scripts/relay", description="A relay without a store.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8765, help="0 for a free one (default: 8765)")
-    arguments = parser.parse_args()
-    uvloop.run(run(arguments.host, arguments.port))
+    arguments = parser("scripts/relay", "A relay without a store.").parse_args()
+    uvloop.run(serve_until_stopped(Relay().converse, arguments.host, arguments.port))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import msgspec
 from scripts.loading.figures import UNKNOWN, cell, median, median_spread, show
 from scripts.loading.rounds import Load, Round
 
-BUSY: Final = 0.9
+BUSY: Final = 0.85
 """The share of a core above which the load generator, not the server, may be what is measured."""
 
 LATE: Final = 2.0

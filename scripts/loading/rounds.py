@@ -73,7 +73,7 @@ async def run_round(server: Server, load: Load, tick: Callable[[], None]) -> Rou
     faults = Faults()
     async with _crowd(server, load, faults) as users:
         window = await _measure(server, load, users, tick)
-        await _become_level(users)
+        await become_level(users)
     return _sum_up(users, window, faults)
 
 
@@ -158,7 +158,7 @@ async def _wait(seconds: float, tick: Callable[[], None]) -> None:
         tick()
 
 
-async def _become_level(users: Sequence[User]) -> None:
+async def become_level(users: Sequence[User]) -> None:
     """Wait for what is under way; what does not come in time is counted as a fault."""
     deadline = time.monotonic() + DEADLINE
     # An event would have to be set with every frame, at the cost of what is measured.

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ STOPPING: Final = 15.0
 _READY: Final = re.compile(r"^ready (ws://\S+)")
 _BESIDE_PYTHON: Final = Path(sys.executable).parent
 _SCRIPTS: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = _SCRIPTS.parent
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -56,15 +57,23 @@ def command(name: str, folder: Path) -> list[str]:
     """Return the command line that starts a server on a free port, its data in `folder`."""
     if name == "relay":
         return [sys.executable, str(_SCRIPTS / "relay"), "--port", "0"]
+    if name == "afternoon":
+        data = str(folder / "afternoon.db")
+        return [sys.executable, str(_SCRIPTS / "afternoon"), "--port", "0", "--data", data]
     listen = ["--dev", "--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
     return [str(_BESIDE_PYTHON / "mobync-hub"), "serve", *listen, "--data", str(folder / "hub.db")]
 
 
 @contextlib.asynccontextmanager
-async def started(name: str, folder: Path, cores: "Cores | None") -> AsyncIterator[Server]:
-    """Start a server, and stop it at the end; its log is `folder`/`name`.log meanwhile."""
+async def started(
+    name: str, folder: Path, cores: "Cores | None", line: Sequence[str] | None = None
+) -> AsyncIterator[Server]:
+    """Start a server, by `command` or `line`, and stop it at the end.
+
+    Its log is `folder`/`name`.log meanwhile.
+    """
     log = folder / f"{name}.log"
-    birth = asyncio.create_task(_spawn(command(name, folder), log, cores))
+    birth = asyncio.create_task(_spawn(line or command(name, folder), log, cores))
     try:
         process = await asyncio.shield(birth)  # cancelled half-way it would leave an orphan
         yield Server(name, await _ready(process, name, log), process.pid)
@@ -74,13 +83,16 @@ async def started(name: str, folder: Path, cores: "Cores | None") -> AsyncIterat
         raise LoadError(f"the {name} stopped with {process.returncode}{_end_of(log)}")
 
 
-async def _spawn(line: list[str], log: Path, cores: "Cores | None") -> asyncio.subprocess.Process:
+async def _spawn(
+    line: Sequence[str], log: Path, cores: "Cores | None"
+) -> asyncio.subprocess.Process:
     if cores:
         os.sched_setaffinity(0, {cores.server})  # which the child, and its threads, inherit
     try:
         with log.open("wb") as errors:
             return await asyncio.create_subprocess_exec(
                 *line,
+                cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,

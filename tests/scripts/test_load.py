@@ -23,7 +23,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from scripts.loading import relay, rounds
+from scripts.loading import relay, rounds, serving
 from scripts.loading.faults import LoadError
 from scripts.loading.figures import Spread, percentile, show, spread
 from scripts.loading.frames import PING, TEXT, BadFrame, Frame, FrameReader, client_frame
@@ -139,7 +139,9 @@ def test_a_percentile_is_the_smallest_value_that_covers_its_share() -> None:
 
 
 def test_a_spread_is_in_milliseconds() -> None:
-    assert spread([3_000_000, 1_000_000, 2_000_000]) == Spread(p50=2.0, p99=3.0, max=3.0)
+    assert spread([3_000_000, 1_000_000, 2_000_000]) == Spread(
+        p50=2.0, p90=3.0, p99=3.0, p999=3.0, max=3.0
+    )
     assert spread([]) is None
 
 
@@ -395,7 +397,7 @@ async def test_sigterm_stops_the_load_and_the_server_that_it_started() -> None:
 @contextlib.asynccontextmanager
 async def relay_here(**options: Any) -> AsyncIterator[Server]:
     """The relay in this process, so that a test can spoil it."""
-    settings = relay.OPTIONS | {"ping_interval": None} | options
+    settings = serving.OPTIONS | {"ping_interval": None} | options
     async with serve(relay.Relay().converse, "127.0.0.1", 0, **settings) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield Server("relay", f"ws://127.0.0.1:{port}/sync")
