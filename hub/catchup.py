@@ -18,7 +18,7 @@ from hub.store.interface import Cursor, Page, Store, Stored
 from hub.user import User
 from protocol.messages import Half, PushOutcome, Ready, Snapshot, encode
 
-PAGE_BYTES: Final = 256 * 1024
+PAGE_BYTES: Final = 64 * 1024
 """What goes out at once; the page that is read next waits until the device has taken it."""
 LAST_STEP: Final = 64
 """Pushes that may be sent under the lock."""

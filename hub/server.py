@@ -17,7 +17,7 @@ from hub.errors import SettingsError
 from hub.http.app import listening as listening_http
 from hub.hub import Hub
 from hub.policy import load_policy
-from hub.process import allow_files, spare_the_collector
+from hub.process import allow_files, let_sockets_go_first, spare_the_collector
 from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
@@ -35,6 +35,7 @@ logger: Final = structlog.get_logger("hub")
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     spare_the_collector()
+    let_sockets_go_first()
     allow_files(settings.limits.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
