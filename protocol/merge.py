@@ -112,17 +112,11 @@ def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
 def _updated(held: Object, changes: Fields, stamp: Stamp) -> Object:
     stamps = dict(held.stamps)
     for name in changes:
-        if name != "id":
-            stored = stamps.get(name)
-            stamps[name] = stamp if stored is None else _later(stored, stamp)
+        before = stamps.get(name, stamp).timestamp
+        stamps[name] = stamp if before <= stamp.timestamp else stamp._replace(timestamp=before)
+    stamps.pop("id", None)
     size = held.size + json_size(changes)
     return Object(held.created, stamp.clock, {**held.fields, **changes}, stamps, size)
-
-
-def _later(stored: Stamp, stamp: Stamp) -> Stamp:
-    if stored.timestamp <= stamp.timestamp:
-        return stamp
-    return stamp._replace(timestamp=stored.timestamp)
 
 
 def decide(diffs: Sequence[object], held: Callable[[Key], Held | None], terms: Terms) -> Outcome:

@@ -1,8 +1,4 @@
-"""The pushes of one commit, on their way into the log.
-
-They are written by few statements of many rows: each statement gives Python's lock away, and may
-have to wait for it while the loop hands out the group before.
-"""
+"""The pushes of one commit, on their way into the log."""
 
 import sqlite3
 from typing import Any, Final
@@ -13,13 +9,10 @@ from hub.store.rows import leftovers_of
 from protocol.merge import Outcome
 from protocol.messages import encode_diffs
 
-COLUMNS: Final = 8
-_INSERT: Final = """
-INSERT INTO log (seq, user_no, clock, device_no, push_id, stored_at, diffs, refused) VALUES
+_APPEND: Final = """
+INSERT INTO log (seq, user_no, clock, device_no, push_id, stored_at, diffs, refused)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-_APPEND: Final = {
-    rows: f"{_INSERT}{', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * rows)}" for rows in (64, 16, 4, 1)
-}
 
 
 class LogPage:
@@ -29,16 +22,16 @@ class LogPage:
         self.now = now
         self.bytes = 0
         self._connection = connection
-        self._values: list[Any] = []
+        self._rows: list[tuple[Any, ...]] = []
 
     def append(
         self, seq: int, user: UserEntry, device: DeviceEntry, push_id: int, outcome: Outcome
     ) -> Stored:
         """Add the user's newest push."""
         diffs = encode_diffs(outcome.diffs)
-        place = seq, user.number, user.head, device.number, push_id, self.now
-        self._values += (*place, diffs.decode(), leftovers_of(outcome))
         self.bytes += len(diffs)
+        place = seq, user.number, user.head, device.number, push_id, self.now
+        self._rows.append((*place, diffs.decode(), leftovers_of(outcome)))
         return Stored(
             user.head,
             device.name,
@@ -51,11 +44,7 @@ class LogPage:
 
     def write(self) -> sqlite3.Connection:
         """Write what was added since the last time; the connection, to read it by."""
-        start = 0
-        for rows, statement in _APPEND.items():
-            step = rows * COLUMNS
-            while len(self._values) - start >= step:
-                self._connection.execute(statement, self._values[start : start + step])
-                start += step
-        self._values.clear()
+        if self._rows:
+            self._connection.executemany(_APPEND, self._rows)
+            self._rows.clear()
         return self._connection

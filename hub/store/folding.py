@@ -19,7 +19,7 @@ STEP_ROWS: Final = 64
 """Rows of the file that one step writes, about: what a commit may have to wait for."""
 SHARE_OF_REST: Final = 16
 """A step takes at least such a part of the unfolded log, so that the fold is never outrun."""
-MOST_IN_RUN: Final = 500
+MOST_IN_RUN: Final = 100
 """Clocks in one row of `log_clocks`; whoever looks for one reads them all."""
 
 _CLOCKS: Final = "INSERT INTO log_clocks (user_no, clock, seqs) VALUES (?, ?, ?)"

@@ -96,6 +96,7 @@ async def live_through(bench: SqliteBench, history: Sequence[Step]) -> None:
                 await bench.fold()
             case "step":
                 await fold_one_user(bench)
+                await check_reading(bench)
             case "crash":
                 await bench.crash()
             case "reopen":
@@ -109,11 +110,17 @@ async def fold_one_user(bench: SqliteBench) -> None:
     await bench.store._write(partial(bench.store._ledger.fold, ALL))
 
 
-async def check(bench: SqliteBench) -> None:
+async def check_reading(bench: SqliteBench) -> None:
     for user in USERS:
         expected = await folded_log(bench, user)
         await check_what_a_newcomer_is_sent(bench, user, expected)
         assert await as_answered(bench, user) == expected
+
+
+async def check(bench: SqliteBench) -> None:
+    await check_reading(bench)
+    for user in USERS:
+        expected = await folded_log(bench, user)
         assert as_decided_by(bench, user) == expected
         await bench.fold()
         assert await as_answered(bench, user) == expected
