@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 import orjson
@@ -33,8 +33,11 @@ Fields: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = tuple[str, str]
 """Which object of a user: its model and its id."""
 
+# What is held by the hundred thousand is nothing to the garbage collector (`gc=False`): none of it
+# can be part of a cycle, and a hub that goes through all of it stands still meanwhile.
 
-class Diff(msgspec.Struct, frozen=True):
+
+class Diff(msgspec.Struct, frozen=True, gc=False):
     """One edit as its device made it: `logical_clock` is the base, the clock it had applied."""
 
     id: DiffId
@@ -50,7 +53,7 @@ class Diff(msgspec.Struct, frozen=True):
         return self.model, self.json_data["id"]
 
 
-class StoredDiff(msgspec.Struct, frozen=True):
+class StoredDiff(msgspec.Struct, frozen=True, gc=False):
     """One edit as the hub stored it and hands it out; the push's clock is its clock."""
 
     id: str
@@ -65,7 +68,7 @@ class StoredDiff(msgspec.Struct, frozen=True):
         return self.model, self.json_data["id"]
 
 
-class Stamp(NamedTuple):
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """When a field was last set: at which clock, with which timestamp (ms), by which device."""
 
     clock: int
@@ -73,7 +76,7 @@ class Stamp(NamedTuple):
     device: str
 
 
-class Object(msgspec.Struct, frozen=True):
+class Object(msgspec.Struct, frozen=True, gc=False):
     """An object that is there, with a stamp for each field but `id`.
 
     `size` is never less than the bytes of its fields as compact JSON.
@@ -86,7 +89,7 @@ class Object(msgspec.Struct, frozen=True):
     size: int
 
 
-class Tombstone(msgspec.Struct, frozen=True):
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
     """An object that was deleted: at which clock, with which timestamp (ms), by which device."""
 
     clock: int

@@ -99,9 +99,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
     """What a stored diff makes of an object: create replaces, update sets, delete removes."""
-    stamp = Stamp(clock, diff.utc_timestamp, device)
     if diff.type == "delete":
-        return Tombstone(*stamp)
+        return Tombstone(clock, diff.utc_timestamp, device)
+    stamp = Stamp(clock, diff.utc_timestamp, device)
     if diff.type == "update" and isinstance(held, Object):
         return _updated(held, diff.json_data, stamp)
     stamps = dict.fromkeys(diff.json_data, stamp)
@@ -113,7 +113,8 @@ def _updated(held: Object, changes: Fields, stamp: Stamp) -> Object:
     stamps = dict(held.stamps)
     for name in changes:
         before = stamps.get(name, stamp).timestamp
-        stamps[name] = stamp if before <= stamp.timestamp else stamp._replace(timestamp=before)
+        later = before <= stamp.timestamp
+        stamps[name] = stamp if later else msgspec.structs.replace(stamp, timestamp=before)
     stamps.pop("id", None)
     size = held.size + json_size(changes)
     return Object(held.created, stamp.clock, {**held.fields, **changes}, stamps, size)

@@ -23,7 +23,7 @@ from hub.store.rows import read_leftovers
 from protocol.merge import NO_IDS, Policy, Terms, decide
 from protocol.messages import PushOutcome
 
-CHECKPOINT_BYTES: Final = 4 * 2**20
+CHECKPOINT_BYTES: Final = 2 * 2**20
 """Bytes in the WAL, about, from which on a checkpoint is due: it should hold no commit up long."""
 PAGE_BYTES: Final = 4096
 COMMIT_BYTES: Final = 2 * PAGE_BYTES

@@ -86,7 +86,7 @@ def _stamps_column(held: Object, newest: Stamp, numbers: Mapping[str, int]) -> s
             places.setdefault(stamp, []).append(place)
     if not places:
         return None
-    clock, timestamp, _device = newest
+    clock, timestamp = newest.clock, newest.timestamp
     column = [
         (clock - older.clock, timestamp - older.timestamp, numbers[older.device], *fields)
         for older, fields in places.items()
