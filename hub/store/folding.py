@@ -7,7 +7,7 @@ as of one clock, its head, and readers add the log behind that.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, takewhile
+from itertools import chain, islice
 from typing import Final
 
 import orjson
@@ -17,7 +17,7 @@ from hub.store.rows import object_row
 
 STEP_ROWS: Final = 64
 """Rows of the file that one step writes, about: what a commit may have to wait for."""
-SHARE_OF_REST: Final = 16
+SHARE_OF_REST: Final = 64
 """A step takes at least such a part of the unfolded log, so that the fold is never outrun."""
 MOST_IN_RUN: Final = 100
 """Clocks in one row of `log_clocks`; whoever looks for one reads them all."""
@@ -36,14 +36,14 @@ _DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ? WHERE device
 
 
 def next_step(memory: Memory, up_to: int) -> Sequence[UserEntry]:
-    """The users that are folded next: those with very much to fold, and the longest behind.
+    """The users that are folded next, and one that has very much to fold, if there is one.
 
-    Of the latter only those who were behind at the row `up_to`.
+    They are those who have been behind longest, and were so at the row `up_to`.
     """
-    oldest = takewhile(lambda user: user.behind_from <= up_to, memory.behind.values())
-    others = (user for user in oldest if user.number not in memory.large)
     room = max(STEP_ROWS, memory.unfolded // SHARE_OF_REST)
-    return list(_as_many_as_fit(chain(memory.large.values(), others), room))
+    users = {user.number: user for user in _as_many_as_fit(memory.oldest(up_to), room)}
+    users.update(islice(memory.large.items(), 1))
+    return list(users.values())
 
 
 def write_step(connection: sqlite3.Connection, users: Sequence[UserEntry], folded: int) -> None:

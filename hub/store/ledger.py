@@ -98,7 +98,7 @@ class Ledger:
         return self._remember(connection).seq + 1
 
     def fold(self, up_to: int, connection: sqlite3.Connection) -> bool:
-        """Fold the users that come next, in one step; whether more have rows up to `up_to`.
+        """Fold the users that come next, in one step; whether more were behind at `up_to`.
 
         Not synced on its own: a crash that loses it leaves the log to fold again.
         """
@@ -109,7 +109,7 @@ class Ledger:
             write_step(connection, users, memory.folded(users))
         self._wal_bytes += PAGE_BYTES * sum(user.weight for user in users)
         memory.forget_unfolded(users)
-        return bool(next_step(memory, up_to))
+        return any(memory.oldest(up_to))
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move the WAL into the file, so that it is written over, and not grown."""

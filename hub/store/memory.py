@@ -1,8 +1,8 @@
 """What the store's writer has in memory: the file, and what the unfolded log adds to it."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, takewhile
 from typing import Final, TypeAlias
 
 from msgspec import Raw
@@ -141,6 +141,10 @@ class Memory:
         """Take in how far a device is."""
         device.received = max(device.received, clock)
         self._fall_behind(user, device, self.seq + 1)
+
+    def oldest(self, up_to: int) -> Iterator[UserEntry]:
+        """Users who were behind at the row `up_to`, those first who have been so longest."""
+        return takewhile(lambda user: user.behind_from <= up_to, self.behind.values())
 
     def folded(self, users: Iterable[UserEntry]) -> int:
         """The last row before all that will be unfolded once these users are folded."""

@@ -169,26 +169,27 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         due = loop.time() + FOLD_SECONDS
         while loop.time() < due and not self._is_full:
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout_at(due):
                     await self._pressed.wait()
+            except TimeoutError:
+                return
             self._pressed.clear()
-            await self._fold_up_to(0)
+            await self._fold_step(0)
 
     async def _fold(self) -> None:
-        """Fold all that is behind by now, step by step."""
+        """Fold all that is behind by now, step by step; commits go between the steps."""
         received, self._received = self._received, {}
-        await self._fold_up_to(await self._write(partial(self._ledger.note_received, received)))
+        row = await self._write(partial(self._ledger.note_received, received))
+        while await self._fold_step(row):
+            pass
 
-    async def _fold_up_to(self, row: int) -> None:
-        """Fold all users behind at this row, and the large ones; commits go between the steps."""
-        while await self._write(partial(self._ledger.fold, row)):
-            await self._checkpoint_if_due()
-        await self._checkpoint_if_due()
-
-    async def _checkpoint_if_due(self) -> None:
+    async def _fold_step(self, row: int) -> bool:
+        """Fold some users who were behind at this row; whether there are more of them."""
+        more = await self._write(partial(self._ledger.fold, row))
         if self._ledger.wal_is_long:
             await self._write(self._ledger.checkpoint)
+        return more
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
