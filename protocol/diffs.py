@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 import orjson
@@ -26,14 +26,18 @@ DiffId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DIF
 ModelName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL)]
 ObjectId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_OBJECT_ID)]
 DiffType: TypeAlias = Literal["create", "update", "delete"]
+_TYPES: Final[Mapping[str, DiffType]] = {name: name for name in get_args(DiffType)}
 Fields: TypeAlias = Mapping[str, Any]
 
 
 Key: TypeAlias = tuple[str, str]
 """Which object of a user: its model and its id."""
 
+# What is held by the hundred thousand is nothing to the garbage collector (`gc=False`): none of it
+# can be part of a cycle, and a hub that goes through all of it stands still meanwhile.
 
-class Diff(msgspec.Struct, frozen=True):
+
+class Diff(msgspec.Struct, frozen=True, gc=False):
     """One edit as its device made it: `logical_clock` is the base, the clock it had applied."""
 
     id: DiffId
@@ -49,7 +53,7 @@ class Diff(msgspec.Struct, frozen=True):
         return self.model, self.json_data["id"]
 
 
-class StoredDiff(msgspec.Struct, frozen=True):
+class StoredDiff(msgspec.Struct, frozen=True, gc=False):
     """One edit as the hub stored it and hands it out; the push's clock is its clock."""
 
     id: str
@@ -64,7 +68,7 @@ class StoredDiff(msgspec.Struct, frozen=True):
         return self.model, self.json_data["id"]
 
 
-class Stamp(NamedTuple):
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """When a field was last set: at which clock, with which timestamp (ms), by which device."""
 
     clock: int
@@ -72,7 +76,7 @@ class Stamp(NamedTuple):
     device: str
 
 
-class Object(msgspec.Struct, frozen=True):
+class Object(msgspec.Struct, frozen=True, gc=False):
     """An object that is there, with a stamp for each field but `id`.
 
     `size` is never less than the bytes of its fields as compact JSON.
@@ -85,7 +89,7 @@ class Object(msgspec.Struct, frozen=True):
     size: int
 
 
-class Tombstone(msgspec.Struct, frozen=True):
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
     """An object that was deleted: at which clock, with which timestamp (ms), by which device."""
 
     clock: int
@@ -104,14 +108,40 @@ def read_diff(value: object, max_depth: int = MAX_DEPTH) -> Diff:
         InvalidDiff: says which part of it is not well formed.
 
     """
+    diff = _plain_diff(value) or _unusual_diff(value)
+    _check_object_id(diff.json_data.get("id"))
+    check_values(diff.json_data, max_depth)
+    return diff
+
+
+def _plain_diff(value: object) -> Diff | None:
+    """Read a diff that is as nearly all are; None: whoever looks closer says what is wrong.
+
+    It takes nothing that `_unusual_diff` would not take in the same way, in a third of the time.
+    """
+    if type(value) is not dict:
+        return None
+    get = value.get
+    name, base, timestamp, kind = get("id"), get("logical_clock"), get("utc_timestamp"), get("type")
+    model, json_data = get("model"), get("json_data")
+    if not (type(name) is type(kind) is type(model) is str and type(json_data) is dict):
+        return None
+    if not (type(base) is type(timestamp) is int and kind in _TYPES):
+        return None
+    lengths_fit = 1 <= len(name) <= MAX_DIFF_ID and 1 <= len(model) <= MAX_MODEL
+    numbers_fit = 0 <= base <= MAX_INTEGER and 0 <= timestamp <= MAX_INTEGER
+    if not (lengths_fit and numbers_fit and name.isascii() and model.isascii()):
+        return None
+    return Diff(name, base, timestamp, _TYPES[kind], model, json_data.copy())
+
+
+def _unusual_diff(value: object) -> Diff:
     try:
         diff = msgspec.convert(value, Diff)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise InvalidDiff(str(error)) from None
     for name in (diff.id, diff.model):
         check_values(name)
-    _check_object_id(diff.json_data.get("id"))
-    check_values(diff.json_data, max_depth)
     return diff
 
 
@@ -147,7 +177,8 @@ def _check_object(value: dict[object, object], depth: int) -> None:
     for name in value:
         if type(name) is not str:
             raise InvalidDiff(f"a field is named by text, not by {type(name).__name__}")
-        _check_text(name, depth)
+        if not name.isascii():
+            _check_text(name, depth)
     _check_array(value.values(), depth)
 
 
@@ -155,7 +186,8 @@ def _check_array(values: Iterable[object], depth: int) -> None:
     if depth <= 0:
         raise InvalidDiff("json_data is nested too deep")
     for value in values:
-        check_values(value, depth - 1)
+        if type(value) is not str or not value.isascii():
+            check_values(value, depth - 1)
 
 
 def _check_text(text: str, _depth: int) -> None:

@@ -101,34 +101,23 @@ def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
     """What a stored diff makes of an object: create replaces, update sets, delete removes."""
     if diff.type == "delete":
         return Tombstone(clock, diff.utc_timestamp, device)
-    if diff.type == "update" and isinstance(held, Object):
-        return _updated(held, diff, Stamp(clock, diff.utc_timestamp, device))
     stamp = Stamp(clock, diff.utc_timestamp, device)
-    stamps = dict.fromkeys(_names(diff.json_data), stamp)
+    if diff.type == "update" and isinstance(held, Object):
+        return _updated(held, diff.json_data, stamp)
+    stamps = dict.fromkeys(diff.json_data, stamp)
+    stamps.pop("id", None)
     return Object(clock, clock, diff.json_data, stamps, json_size(diff.json_data))
 
 
-def _updated(held: Object, diff: StoredDiff, stamp: Stamp) -> Object:
+def _updated(held: Object, changes: Fields, stamp: Stamp) -> Object:
     stamps = dict(held.stamps)
-    for name in _names(diff.json_data):
-        stamps[name] = _later(stamps.get(name), stamp)
-    return Object(
-        created=held.created,
-        clock=stamp.clock,
-        fields={**held.fields, **diff.json_data},
-        stamps=stamps,
-        size=held.size + json_size(diff.json_data),
-    )
-
-
-def _later(stored: Stamp | None, stamp: Stamp) -> Stamp:
-    if stored is None or stored.timestamp <= stamp.timestamp:
-        return stamp
-    return stamp._replace(timestamp=stored.timestamp)
-
-
-def _names(fields: Fields) -> list[str]:
-    return [name for name in fields if name != "id"]
+    for name in changes:
+        before = stamps.get(name, stamp).timestamp
+        later = before <= stamp.timestamp
+        stamps[name] = stamp if later else msgspec.structs.replace(stamp, timestamp=before)
+    stamps.pop("id", None)
+    size = held.size + json_size(changes)
+    return Object(held.created, stamp.clock, {**held.fields, **changes}, stamps, size)
 
 
 def decide(diffs: Sequence[object], held: Callable[[Key], Held | None], terms: Terms) -> Outcome:
@@ -164,17 +153,20 @@ class _Bench:
         self.refused: list[Refused] = []
         self.ids: list[str] = []
         self.differs = False
+        self._is_questioned = terms.read_only or terms.again or terms.policy is not None
 
     def judge(self, index: int, value: object) -> None:
-        name = name_of(value)
-        if name is not None:
-            self.ids.append(name)
-        if name in self.terms.stored_ids:
-            self.differs = True
+        try:
+            diff = read_diff(value, self.terms.max_depth)
+        except InvalidDiff as error:
+            self._judge_invalid(value, error)
             return
-        diff = self._read(value)
-        current = self.changed.get(diff.key) or self.held(diff.key)
-        self._check_terms(diff, current)
+        if self._was_stored(diff.id):
+            return
+        key = diff.key
+        current = self.changed.get(key) or self.held(key)
+        if self._is_questioned:
+            self._question(diff, current)
         rule = _RULES[diff.type, type(current)]
         rule(self, index, diff, current)
 
@@ -209,13 +201,20 @@ class _Bench:
         """Whether a stamp's device knew its own order when it made this push."""
         return device == self.terms.device and not (self.terms.again or self.terms.polled)
 
-    def _read(self, value: object) -> Diff:
-        try:
-            return read_diff(value, self.terms.max_depth)
-        except InvalidDiff as error:
-            raise _RejectedError("invalid_diff", str(error)) from None
+    def _judge_invalid(self, value: object, error: InvalidDiff) -> None:
+        name = name_of(value)
+        if name is None or not self._was_stored(name):
+            raise _RejectedError("invalid_diff", str(error))
 
-    def _check_terms(self, diff: Diff, current: Held | None) -> None:
+    def _was_stored(self, name: str) -> bool:
+        """Note the name of a diff; whether the log holds one of this name."""
+        self.ids.append(name)
+        was_stored = name in self.terms.stored_ids
+        self.differs |= was_stored
+        return was_stored
+
+    def _question(self, diff: Diff, current: Held | None) -> None:
+        """Ask what few pushes are asked: may it write, is it too old, does the policy allow it."""
         terms = self.terms
         if terms.read_only:
             raise _RejectedError("forbidden", "this token may only read")
@@ -276,26 +275,32 @@ def _create_anew(bench: _Bench, index: int, diff: Diff, grave: Tombstone) -> Non
 
 
 def _set_fields(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
-    names = _names(diff.json_data)
-    lost = {
-        name: current.stamps[name].clock
-        for name in names
-        if not _kept(bench, diff, current.stamps.get(name))
-    }
+    # No field was set after the object last changed: who knows of that knows all its values.
+    lost = {} if current.clock <= bench.base(diff) else _losing(bench, diff, current)
     kept = diff.json_data
     if lost:
         kept = {name: value for name, value in kept.items() if name not in lost}
-    if len(lost) < len(names):
+    if len(kept) > 1:
         stored = StoredDiff(diff.id, bench.timestamp(diff), "update", diff.model, kept)
         updated = apply(current, stored, bench.terms.clock, bench.terms.device)
         bench.keep(stored, _fitting(bench, updated))
     if lost:
         _lose(bench, index, diff, lost)
-    bench.differs |= bool(lost) or not names or diff.type != "update"
+    bench.differs |= bool(lost) or len(kept) == 1 or diff.type != "update"
 
 
-def _kept(bench: _Bench, diff: Diff, stored: Stamp | None) -> bool:
-    if stored is None or stored.clock <= bench.base(diff) or stored.clock == bench.terms.clock:
+def _losing(bench: _Bench, diff: Diff, current: Object) -> dict[str, int]:
+    """The fields that lose, each with the clock of the push that won."""
+    stamps = current.stamps
+    return {
+        name: stamps[name].clock
+        for name in diff.json_data
+        if name in stamps and not _kept(bench, diff, stamps[name])
+    }
+
+
+def _kept(bench: _Bench, diff: Diff, stored: Stamp) -> bool:
+    if stored.clock <= bench.base(diff) or stored.clock == bench.terms.clock:
         return True
     return bench.same_device(stored.device) or bench.timestamp(diff) >= stored.timestamp
 

@@ -31,7 +31,7 @@ class DeviceStanding(NamedTuple):
     outcomes: Sequence[PushOutcome]
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """A push as it comes to the store, its diffs still any JSON.
 
     A `polled` push (section 9) has no push id; diffs that the log after their base already holds
@@ -47,7 +47,7 @@ class Incoming(msgspec.Struct, frozen=True):
     polled: bool = False
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A push as the log holds it. `diffs` is JSON, spliced into frames and never parsed.
 
     `differs`: the effective push is not what was sent; always true for one read from the log.

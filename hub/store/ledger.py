@@ -1,6 +1,6 @@
 """The store's writer: decides pushes, appends them to the log, and folds the log behind it.
 
-What is in memory is what the file says, and what the rows behind `folded` add to it. When a
+What is in memory is what the file says, and what the rows add to it that are not folded. When a
 transaction fails, memory is forgotten and made again from the file, as after a crash: there is
 one way to come back, and it is used every time.
 """
@@ -13,35 +13,21 @@ from typing import Any, Final
 
 import msgspec
 
+from hub.store.appending import LogPage
 from hub.store.errors import StoreFailed
+from hub.store.folding import next_step, write_step
 from hub.store.interface import DeviceStanding, Incoming, Stored, UserStanding
-from hub.store.memory import DeviceEntry, Memory, UserEntry
+from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
-from hub.store.rows import leftovers_of, object_row, read_leftovers
-from protocol.diffs import Held, Object
-from protocol.merge import NO_IDS, Outcome, Policy, Terms, decide
-from protocol.messages import PushOutcome, encode_diffs
+from hub.store.rows import read_leftovers
+from protocol.merge import NO_IDS, Policy, Terms, decide
+from protocol.messages import PushOutcome
 
-CHECKPOINT_BYTES: Final = 16 * 2**20
-"""Bytes in the WAL, about, from which on a fold is followed by a checkpoint."""
+CHECKPOINT_BYTES: Final = 2 * 2**20
+"""Bytes in the WAL, about, from which on a checkpoint is due: it should hold no commit up long."""
 PAGE_BYTES: Final = 4096
-"""What a row costs in the WAL beside its diffs, about, with its share of the fold."""
-
-_APPEND: Final = """
-INSERT INTO log (seq, user_no, clock, device_no, push_id, stored_at, diffs, refused)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_FOLD_CLOCKS: Final = "INSERT INTO log_clocks (user_no, clock, seq) VALUES (?, ?, ?)"
-_FOLD_OBJECT: Final = """
-INSERT INTO objects
-  (user_no, model, id, created, clock, timestamp, device_no, fields, stamps)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (user_no, model, id) DO UPDATE SET
-  created = excluded.created, clock = excluded.clock, timestamp = excluded.timestamp,
-  device_no = excluded.device_no, fields = excluded.fields, stamps = excluded.stamps
-"""
-_FOLD_USER: Final = "UPDATE users SET head = ? WHERE user_no = ?"
-_FOLD_DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ? WHERE device_no = ?"
+COMMIT_BYTES: Final = 2 * PAGE_BYTES
+"""What a commit costs in the WAL beside its diffs, about."""
 _REFUSED: Final = """
 SELECT push_id, refused FROM log
 WHERE user_no = ? AND device_no = ? AND clock > ? AND refused IS NOT NULL ORDER BY clock
@@ -94,34 +80,56 @@ class Ledger:
     ) -> Sequence[Stored | None]:
         """Decide and append pushes in one durable transaction."""
         with self._transaction(connection) as memory:
-            return [self._store(incoming, memory, connection) for incoming in group]
+            page = LogPage(connection, self._rules.now())
+            stored = [self._store(incoming, memory, page) for incoming in group]
+            page.write()
+        self._wal_bytes += COMMIT_BYTES + page.bytes
+        return stored
 
-    def fold(self, received: Mapping[tuple[str, str], int], connection: sqlite3.Connection) -> None:
-        """Write behind the log what it made of objects, devices and heads.
+    def note_received(
+        self, received: Mapping[tuple[str, str], int], connection: sqlite3.Connection
+    ) -> int:
+        """Take in how far devices are; the row of the log from which on nobody is behind yet."""
+        if received:
+            with self._transaction(connection, synchronous="NORMAL") as memory:
+                for (user_name, device_name), clock in received.items():
+                    user = memory.user(user_name)
+                    memory.note_received(user, memory.device(user, device_name), clock)
+        return self._remember(connection).seq + 1
+
+    def fold(self, up_to: int, connection: sqlite3.Connection) -> bool:
+        """Fold the users that come next, in one step; whether more were behind at `up_to`.
 
         Not synced on its own: a crash that loses it leaves the log to fold again.
         """
-        if not self._remember(connection).clocks and not received:
-            return
-        connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            with self._transaction(connection) as memory:
-                _note_received(memory, received)
-                objects = _write_fold(memory, connection)
-            memory.folded(objects)
-        finally:
-            connection.execute("PRAGMA synchronous = FULL")
+        users = next_step(self._remember(connection), up_to)
+        if not users:
+            return False
+        with self._transaction(connection, synchronous="NORMAL") as memory:
+            write_step(connection, users, memory.folded(users))
+        self._wal_bytes += PAGE_BYTES * sum(user.weight for user in users)
+        memory.forget_unfolded(users)
+        return any(memory.oldest(up_to))
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Move the WAL into the file once it is long, so that it is written over, not grown."""
-        if self._wal_bytes >= CHECKPOINT_BYTES:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            self._wal_bytes = 0
+        """Move the WAL into the file, so that it is written over, and not grown."""
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._wal_bytes = 0
 
     @property
     def unfolded(self) -> int:
         """How many rows of the log wait to be folded."""
-        return len(self._memory.clocks) if self._memory else 0
+        return self._memory.unfolded if self._memory else 0
+
+    @property
+    def has_large(self) -> bool:
+        """Whether a user has so much to fold that it should not become more."""
+        return bool(self._memory and self._memory.large)
+
+    @property
+    def wal_is_long(self) -> bool:
+        """Whether a checkpoint is due."""
+        return self._wal_bytes >= CHECKPOINT_BYTES
 
     def _remember(self, connection: sqlite3.Connection) -> Memory:
         if self._memory is None:
@@ -129,12 +137,15 @@ class Ledger:
         return self._memory
 
     @contextmanager
-    def _transaction(self, connection: sqlite3.Connection) -> Iterator[Memory]:
+    def _transaction(
+        self, connection: sqlite3.Connection, synchronous: str = "FULL"
+    ) -> Iterator[Memory]:
         memory = self._remember(connection)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield memory
-            connection.execute("COMMIT")
+            with _synchronous(connection, synchronous):
+                connection.execute("BEGIN IMMEDIATE")
+                yield memory
+                connection.execute("COMMIT")
         except BaseException as error:
             self._memory = None
             _roll_back(connection)
@@ -142,54 +153,30 @@ class Ledger:
                 raise StoreFailed(f"nothing was stored: {error}") from error
             raise
 
-    def _store(
-        self, incoming: Incoming, memory: Memory, connection: sqlite3.Connection
-    ) -> Stored | None:
+    def _store(self, incoming: Incoming, memory: Memory, page: LogPage) -> Stored | None:
         user = memory.user(incoming.user)
         device = memory.device(user, incoming.device)
         if not incoming.polled and incoming.push_id <= device.last_push_id:
             return None
-        terms = self._terms(incoming, user, connection)
+        terms = self._terms(incoming, user, page)
         outcome = decide(incoming.diffs, partial(memory.held, user), terms)
         if incoming.polled and terms.stored_ids.issuperset(outcome.ids):
             return None
-        memory.append(user, device, terms.clock, incoming.push_id, outcome.objects)
-        return self._append(incoming, user, device, outcome, memory.seq, connection)
+        seq = memory.append(user, device, incoming.push_id, outcome.objects)
+        return page.append(seq, user, device, incoming.push_id, outcome)
 
-    def _append(
-        self,
-        incoming: Incoming,
-        user: UserEntry,
-        device: DeviceEntry,
-        outcome: Outcome,
-        seq: int,
-        connection: sqlite3.Connection,
-    ) -> Stored:
-        diffs = encode_diffs(outcome.diffs)
-        self._wal_bytes += PAGE_BYTES + len(diffs)
-        place = seq, user.number, user.head, device.number, incoming.push_id, self._rules.now()
-        connection.execute(_APPEND, (*place, diffs.decode(), leftovers_of(outcome)))
-        return Stored(
-            user.head,
-            device.name,
-            incoming.push_id,
-            diffs,
-            outcome.lost,
-            outcome.rejected,
-            outcome.differs,
-        )
-
-    def _terms(self, incoming: Incoming, user: UserEntry, connection: sqlite3.Connection) -> Terms:
+    def _terms(self, incoming: Incoming, user: UserEntry, page: LogPage) -> Terms:
         rules = self._rules
         first, ids = user.head + 1, NO_IDS
         if incoming.again or incoming.polled:
+            connection = page.write()
             first = first_clock(connection, user.number) or first
             ids = read_ids(connection, user.number, _oldest_base(incoming.diffs, user.head))
         return Terms(
             user=user.name,
             device=incoming.device,
             clock=user.head + 1,
-            latest=rules.now() + rules.max_ahead,
+            latest=page.now + rules.max_ahead,
             again=incoming.again,
             polled=incoming.polled,
             read_only=incoming.read_only,
@@ -201,40 +188,17 @@ class Ledger:
         )
 
 
-def _note_received(memory: Memory, received: Mapping[tuple[str, str], int]) -> None:
-    for (user_name, device_name), clock in received.items():
-        device = memory.device(memory.user(user_name), device_name)
-        device.received = max(device.received, clock)
-        memory.changed_devices[device.number] = device
-
-
-def _write_fold(
-    memory: Memory, connection: sqlite3.Connection
-) -> Sequence[tuple[tuple[int, Any], Held]]:
-    connection.executemany(_FOLD_CLOCKS, memory.clocks)
-    numbers = {user.number: user.device_numbers for user in memory.changed_users.values()}
-    objects = []
-    for (user, key), held in memory.changed_objects.items():
-        row = object_row(held, numbers[user])
-        connection.execute(_FOLD_OBJECT, (user, *key, *row))
-        objects.append(((user, key), _measured(held, row[4])))
-    connection.executemany(
-        _FOLD_USER, [(user.head, user.number) for user in memory.changed_users.values()]
-    )
-    connection.executemany(
-        _FOLD_DEVICE,
-        [(d.last_push_id, d.received, d.number) for d in memory.changed_devices.values()],
-    )
-    connection.execute("UPDATE hub SET folded = ?", (memory.seq,))
-    return objects
-
-
-def _measured(held: Held, fields: str | bytes | None) -> Held:
-    """The object with its true size in bytes, now that its JSON has been made."""
-    if isinstance(held, Object) and fields is not None:
-        size = len(fields.encode() if isinstance(fields, str) else fields)
-        return msgspec.structs.replace(held, size=size)
-    return held
+@contextmanager
+def _synchronous(connection: sqlite3.Connection, how: str) -> Iterator[None]:
+    """The writer's connection is FULL, but for as long as this lasts."""
+    if how == "FULL":
+        yield
+        return
+    connection.execute(f"PRAGMA synchronous = {how}")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
 
 
 def _oldest_base(diffs: Sequence[Any], head: int) -> int:

@@ -1,13 +1,14 @@
 """What the store's writer has in memory: the file, and what the unfolded log adds to it."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, takewhile
 from typing import Final, TypeAlias
 
 from msgspec import Raw
 
 from hub.store.reading import read_folded
-from protocol.diffs import Held, Key, Object
+from protocol.diffs import Held, Key, Object, json_size
 from protocol.merge import apply
 from protocol.messages import decode_diffs
 
@@ -15,15 +16,18 @@ ObjectName: TypeAlias = tuple[int, Key]
 """A user's number, and which of the user's objects."""
 
 MAX_USERS: Final = 20_000
+LARGE: Final = 64
+"""Unfolded objects of a user from which on it is folded without waiting for more."""
 MAX_OBJECT_BYTES: Final = 64 * 2**20
 OBJECT_ROOM: Final = 400
 """Bytes that an object takes beside its fields, about."""
 
 _UNFOLDED: Final = """
-SELECT log.seq, users.name, devices.name, log.clock, log.push_id, CAST(log.diffs AS BLOB)
+SELECT log.seq, users.name, devices.name, log.push_id, CAST(log.diffs AS BLOB)
 FROM log JOIN users USING (user_no) JOIN devices USING (device_no)
-WHERE seq > (SELECT folded FROM hub) ORDER BY seq
+WHERE log.seq > (SELECT folded FROM hub) AND log.clock > users.head ORDER BY log.seq
 """
+_LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 
 
 class DeviceEntry:
@@ -39,9 +43,24 @@ class DeviceEntry:
 
 
 class UserEntry:
-    """A user and its devices as the log says."""
+    """A user and its devices as the log says, and what of it the file does not know yet.
 
-    __slots__ = ("devices", "head", "line", "log_id", "name", "number")
+    `rows` are the rows of the log that are not folded, `objects` and `changed_devices` what they
+    changed. `behind_from` is above every row before the first of them.
+    """
+
+    __slots__ = (
+        "behind_from",
+        "changed_devices",
+        "devices",
+        "head",
+        "line",
+        "log_id",
+        "name",
+        "number",
+        "objects",
+        "rows",
+    )
 
     def __init__(self, number: int, name: str, log_id: str, head: int, line: int) -> None:
         self.number = number
@@ -50,6 +69,10 @@ class UserEntry:
         self.head = head
         self.line = line
         self.devices: dict[str, DeviceEntry] = {}
+        self.behind_from = 0
+        self.rows: list[int] = []
+        self.objects: dict[Key, Held] = {}
+        self.changed_devices: dict[int, DeviceEntry] = {}
 
     @property
     def device_names(self) -> Mapping[int, str]:
@@ -61,9 +84,17 @@ class UserEntry:
         """Numbers by names, as stamps have them."""
         return {device.name: device.number for device in self.devices.values()}
 
+    @property
+    def weight(self) -> int:
+        """How many rows of the file a fold of this user writes, about."""
+        return len(self.objects) + len(self.changed_devices) + 2
+
 
 class Memory:
-    """Users, devices and objects at their heads, and which of them the file does not know yet."""
+    """Users, devices and objects at their heads, and which users the file lags behind.
+
+    `behind` has those in the order of their `behind_from`, `large` the largest of them.
+    """
 
     def __init__(self, connection: sqlite3.Connection, new_log_id: Callable[[], str]) -> None:
         self._connection = connection
@@ -71,11 +102,10 @@ class Memory:
         self._users: dict[str, UserEntry] = {}
         self._objects: dict[ObjectName, Held] = {}
         self._object_bytes = 0
-        self.changed_objects: dict[ObjectName, Held] = {}
-        self.changed_users: dict[int, UserEntry] = {}
-        self.changed_devices: dict[int, DeviceEntry] = {}
-        self.clocks: list[tuple[int, int, int]] = []
-        self.seq: int = connection.execute("SELECT folded FROM hub").fetchone()[0]
+        self.behind: dict[int, UserEntry] = {}
+        self.large: dict[int, UserEntry] = {}
+        self.unfolded = 0
+        self.seq: int = connection.execute(_LAST_ROW).fetchone()[0]
         self._read_unfolded()
 
     def user(self, name: str) -> UserEntry:
@@ -92,41 +122,69 @@ class Memory:
 
     def held(self, user: UserEntry, key: Key) -> Held | None:
         """An object as it stands."""
-        name = user.number, key
-        held = self.changed_objects.get(name) or self._objects.get(name)
+        held = user.objects.get(key) or self._objects.get((user.number, key))
         if held is None:
             held = read_folded(self._connection, user.number, key, user.device_names)
             if held is not None:
-                self._keep(name, held)
+                self._keep((user.number, key), held)
         return held
 
     def append(
+        self, user: UserEntry, device: DeviceEntry, push_id: int, objects: Mapping[Key, Held]
+    ) -> int:
+        """Take in a row that is new in the log; its number."""
+        self.seq += 1
+        self._take_in(self.seq, user, device, push_id, objects)
+        return self.seq
+
+    def note_received(self, user: UserEntry, device: DeviceEntry, clock: int) -> None:
+        """Take in how far a device is."""
+        device.received = max(device.received, clock)
+        self._fall_behind(user, device, self.seq + 1)
+
+    def oldest(self, up_to: int) -> Iterator[UserEntry]:
+        """Users who were behind at the row `up_to`, those first who have been so longest."""
+        return takewhile(lambda user: user.behind_from <= up_to, self.behind.values())
+
+    def folded(self, users: Iterable[UserEntry]) -> int:
+        """The last row before all that will be unfolded once these users are folded."""
+        done = {user.number for user in users}
+        left = (user.behind_from for user in self.behind.values() if user.number not in done)
+        return next(left, self.seq + 1) - 1
+
+    def forget_unfolded(self, users: Iterable[UserEntry]) -> None:
+        """The file knows all of these users; keep what may be wanted soon, within bounds."""
+        for user in users:
+            del self.behind[user.number]
+            self.large.pop(user.number, None)
+            self.unfolded -= len(user.rows)
+            for key, held in user.objects.items():
+                self._keep((user.number, key), _measured(held))
+            user.rows, user.objects, user.changed_devices = [], {}, {}
+        self._trim()
+
+    def _take_in(
         self,
+        seq: int,
         user: UserEntry,
         device: DeviceEntry,
-        clock: int,
         push_id: int,
         objects: Mapping[Key, Held],
     ) -> None:
-        """Take in the next row of the log."""
-        self.seq += 1
-        self.clocks.append((user.number, clock, self.seq))
-        user.head = clock
+        self._fall_behind(user, device, seq)
+        self.unfolded += 1
+        user.head += 1
+        user.rows.append(seq)
+        user.objects.update(objects)
         device.last_push_id = max(device.last_push_id, push_id)
-        self.changed_users[user.number] = user
-        self.changed_devices[device.number] = device
-        for key, held in objects.items():
-            self.changed_objects[user.number, key] = held
+        if len(user.objects) >= LARGE:
+            self.large[user.number] = user
 
-    def folded(self, objects: Sequence[tuple[ObjectName, Held]]) -> None:
-        """The file knows it all now; keep what may be wanted soon, within bounds."""
-        self.changed_objects.clear()
-        self.changed_users.clear()
-        self.changed_devices.clear()
-        self.clocks.clear()
-        for name, held in objects:
-            self._keep(name, held)
-        self._trim()
+    def _fall_behind(self, user: UserEntry, device: DeviceEntry, seq: int) -> None:
+        user.changed_devices[device.number] = device
+        if user.number not in self.behind:
+            user.behind_from = seq
+            self.behind[user.number] = user
 
     def _keep(self, name: ObjectName, held: Held) -> None:
         """Keep an object, as the one that was used last."""
@@ -138,8 +196,10 @@ class Memory:
         while self._object_bytes > MAX_OBJECT_BYTES:
             oldest = next(iter(self._objects))
             self._object_bytes -= _weight(self._objects.pop(oldest))
-        while len(self._users) > MAX_USERS:
-            del self._users[next(iter(self._users))]
+        if len(self._users) > MAX_USERS:
+            known = (user for user in self._users.values() if user.number not in self.behind)
+            for user in list(islice(known, len(self._users) - MAX_USERS)):
+                del self._users[user.name]
 
     def _load_user(self, name: str) -> UserEntry | None:
         query = "SELECT user_no, name, log_id, head, line FROM users WHERE name = ?"
@@ -166,15 +226,20 @@ class Memory:
         return device
 
     def _read_unfolded(self) -> None:
-        for _seq, user_name, device_name, clock, push_id, diffs in self._connection.execute(
-            _UNFOLDED
-        ).fetchall():
+        for seq, user_name, device_name, push_id, diffs in self._connection.execute(_UNFOLDED):
             user = self.user(user_name)
             objects: dict[Key, Held] = {}
             for diff in decode_diffs(Raw(diffs)):
                 current = objects.get(diff.key) or self.held(user, diff.key)
-                objects[diff.key] = apply(current, diff, clock, device_name)
-            self.append(user, user.devices[device_name], clock, push_id, objects)
+                objects[diff.key] = apply(current, diff, user.head + 1, device_name)
+            self._take_in(seq, user, user.devices[device_name], push_id, objects)
+
+
+def _measured(held: Held) -> Held:
+    """The object with its true size: the bound grows with each edit, and would fill the room."""
+    if not isinstance(held, Object):
+        return held
+    return Object(held.created, held.clock, held.fields, held.stamps, json_size(held.fields))
 
 
 def _weight(held: Held) -> int:

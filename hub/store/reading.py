@@ -1,8 +1,8 @@
 """What is read from a hub file: the log by clock, the objects by their last change.
 
 Each function is part of one unit of work on one connection. The rows of the log behind `folded`
-are not yet found by `log_clocks`; there are few of them, and they are read through. JSON that is
-spliced and never parsed comes as bytes.
+are not all found by `log_clocks` yet; there are few of them, and they are read through. JSON that
+is spliced and never parsed comes as bytes.
 """
 
 import sqlite3
@@ -12,21 +12,27 @@ from typing import Any, Final, TypeVar
 from msgspec import Raw
 
 from hub.store.interface import Cursor, Page, Stored
-from hub.store.rows import read_leftovers, read_object
+from hub.store.rows import NOTHING_LEFT, read_leftovers, read_object
 from protocol.diffs import Held, Key
 from protocol.merge import apply
 from protocol.messages import SnapshotObject, decode_diffs
 
 T = TypeVar("T")
 
+ENTRY_BYTES: Final = 50
+"""What an object on a page takes beside its fields, about."""
+
 _LOG: Final = """
 SELECT log.clock, devices.name, log.push_id, CAST(log.diffs AS BLOB), log.refused
-FROM log_clocks JOIN log USING (seq) JOIN devices USING (device_no)
-WHERE log_clocks.user_no = :user AND log_clocks.clock > :after
+FROM log_clocks AS run CROSS JOIN json_each(run.seqs) AS place
+  CROSS JOIN log ON log.seq = place.value JOIN devices USING (device_no)
+WHERE run.user_no = :user AND run.clock + place.key > :after AND run.clock >= coalesce(
+  (SELECT max(clock) FROM log_clocks WHERE user_no = :user AND clock <= :after + 1), 0)
 UNION ALL
 SELECT log.clock, devices.name, log.push_id, CAST(log.diffs AS BLOB), log.refused
 FROM log JOIN devices USING (device_no)
-WHERE log.seq > (SELECT folded FROM hub) AND log.user_no = :user AND log.clock > :after
+WHERE log.seq > (SELECT folded FROM hub) AND log.user_no = :user
+  AND log.clock > max(:after, (SELECT head FROM users WHERE user_no = :user))
 """
 # Both halves come in the order of their clocks, and the second lies behind the first.
 
@@ -45,7 +51,8 @@ WHERE user_no = ? AND model = ? AND id = ?
 _FIRST_CLOCK: Final = """
 SELECT coalesce(
   (SELECT min(clock) FROM log_clocks WHERE user_no = :user),
-  (SELECT min(clock) FROM log WHERE seq > (SELECT folded FROM hub) AND user_no = :user))
+  (SELECT clock FROM log WHERE seq > (SELECT folded FROM hub) AND user_no = :user
+   ORDER BY seq LIMIT 1))
 """
 
 
@@ -104,7 +111,7 @@ def read_page(
         if objects and size >= max_bytes:
             return Page(objects, finished, head, cursor)
         objects.append(_snapshot_object(model, name, clock, fields))
-        size += len(fields or b"") + len(model) + len(name)
+        size += ENTRY_BYTES + len(fields or name)
         cursor = Cursor(clock, number)
     return Page(objects, max(finished, head), head, None)
 
@@ -150,7 +157,7 @@ def _log_rows(connection: sqlite3.Connection, user: int, after: int) -> Iterable
 def _until_full(rows: Iterable[Any], max_bytes: int | None) -> Iterator[Stored]:
     size = 0
     for clock, device, push_id, diffs, refused in rows:
-        leftovers = read_leftovers(refused or b"{}")
+        leftovers = read_leftovers(refused) if refused else NOTHING_LEFT
         yield Stored(clock, device, push_id, diffs, leftovers.lost, leftovers.rejected)
         size += len(diffs)
         if max_bytes is not None and size >= max_bytes:

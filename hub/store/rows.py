@@ -1,7 +1,7 @@
 """Objects and leftovers as they lie in the hub's tables, there and back."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 import orjson
@@ -26,6 +26,8 @@ class Leftovers(msgspec.Struct, frozen=True, omit_defaults=True):
     ids: Sequence[str] = ()
 
 
+NOTHING_LEFT: Final = Leftovers()
+
 _leftovers: Final = msgspec.json.Decoder(Leftovers)
 
 
@@ -49,18 +51,13 @@ def object_row(held: Held, numbers: Mapping[str, int]) -> ObjectRow:
     if isinstance(held, Tombstone):
         return 0, held.clock, held.timestamp, numbers[held.device], None, None
     newest = _newest(held)
-    older = {
-        name: (stamp.clock, stamp.timestamp, numbers[stamp.device])
-        for name, stamp in held.stamps.items()
-        if stamp is not newest and stamp != newest
-    }
     return (
         held.created,
         held.clock,
         newest.timestamp,
         numbers.get(newest.device, 0),
         orjson.dumps(held.fields).decode(),
-        orjson.dumps(older).decode() if older else None,
+        _stamps_column(held, newest, numbers),
     )
 
 
@@ -71,15 +68,30 @@ def read_object(row: ObjectRow, names: Mapping[int, str]) -> Held:
     if json_data is None:
         return Tombstone(clock, timestamp, device)
     fields = orjson.loads(json_data)
-    newest = Stamp(clock, timestamp, device)
-    stamps = {name: newest for name in fields if name != "id"}
-    for name, (at, when, number) in _older(json_stamps):
-        stamps[name] = Stamp(at, when, names[number])
+    stamps = dict.fromkeys(fields, Stamp(clock, timestamp, device))
+    order = list(fields)
+    for clocks_ago, ms_ago, number, *places in orjson.loads(json_stamps or b"[]"):
+        older = Stamp(clock - clocks_ago, timestamp - ms_ago, names[number])
+        stamps.update(dict.fromkeys((order[place] for place in places), older))
+    stamps.pop("id", None)
     return Object(created, clock, fields, stamps, len(json_data))
 
 
-def _older(json_stamps: str | bytes | None) -> Any:
-    return orjson.loads(json_stamps).items() if json_stamps else ()
+def _stamps_column(held: Object, newest: Stamp, numbers: Mapping[str, int]) -> str | None:
+    """Stamps other than the newest, each once, with the places of its fields among all fields."""
+    places: dict[Stamp, list[int]] = {}
+    for place, name in enumerate(held.fields):
+        stamp = held.stamps.get(name, newest)
+        if stamp is not newest and stamp != newest:
+            places.setdefault(stamp, []).append(place)
+    if not places:
+        return None
+    clock, timestamp = newest.clock, newest.timestamp
+    column = [
+        (clock - older.clock, timestamp - older.timestamp, numbers[older.device], *fields)
+        for older, fields in places.items()
+    ]
+    return orjson.dumps(column).decode()
 
 
 def _newest(held: Object) -> Stamp:

@@ -1,9 +1,10 @@
 """The hub's file: its tables, its version, and who may open it.
 
 The `log` alone is the truth. Its rows are appended in the order in which they arrive, and nothing
-else is written in the transaction that makes them durable. `log_clocks` (where a user's clock is),
-`objects`, `devices` and the heads in `users` are written behind it, up to the row `folded`; a
-start after a crash folds the rest.
+else is written in the transaction that makes them durable. `log_clocks` (where a user's clocks
+are), `objects`, `devices` and the heads in `users` are written behind it, a few users at a time:
+of each user all of it goes together, so that it is true of the clock that is the user's `head`.
+No row up to `folded` is above its user's head; a start after a crash folds those that are.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ VERSION: Final = 1
 
 TABLES: Final = """
 CREATE TABLE hub (
-    folded INTEGER NOT NULL            -- the last row of the log that all below have taken in
+    folded INTEGER NOT NULL            -- up to this row of the log all users are folded
 ) STRICT;
 INSERT INTO hub VALUES (0);
 
@@ -27,7 +28,7 @@ CREATE TABLE users (
     user_no INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     log_id TEXT NOT NULL,
-    head INTEGER NOT NULL DEFAULT 0,   -- the clock of the last push folded
+    head INTEGER NOT NULL DEFAULT 0,   -- the clock of the user's last push that is folded
     line INTEGER NOT NULL DEFAULT 0    -- the newest tombstone that was dropped
 ) STRICT;
 
@@ -52,10 +53,10 @@ CREATE TABLE log (
 ) STRICT;
 CREATE INDEX log_refused ON log (user_no, device_no, clock) WHERE refused IS NOT NULL;
 
-CREATE TABLE log_clocks (
+CREATE TABLE log_clocks (              -- runs of a user's pushes
     user_no INTEGER NOT NULL,
-    clock INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
+    clock INTEGER NOT NULL,            -- of the first of them
+    seqs TEXT NOT NULL,                -- their rows in the log, one a clock: [seq, ...]
     PRIMARY KEY (user_no, clock)
 ) STRICT, WITHOUT ROWID;
 
@@ -69,7 +70,7 @@ CREATE TABLE objects (
     timestamp INTEGER NOT NULL,        -- of the newest stamp, ms
     device_no INTEGER NOT NULL,        -- of the newest stamp
     fields TEXT,                       -- NULL: deleted
-    stamps TEXT,                       -- {field: [clock, timestamp, device_no]} where older
+    stamps TEXT,                       -- where older: [[clocks ago, ms ago, device_no, field, ...]]
     UNIQUE (user_no, model, id)
 ) STRICT;
 CREATE INDEX objects_by_clock ON objects (user_no, clock);

@@ -33,8 +33,9 @@ from protocol.diffs import Held, Key
 T = TypeVar("T")
 FOLD_SECONDS: Final = 0.25
 """How long objects may lie behind the log."""
-FOLD_ROWS: Final = 1000
-"""How many rows of the log may wait to be folded before a commit makes them wait no longer."""
+FOLD_ROWS: Final = 8000
+"""How many rows of the log may wait to be folded: a start after a crash folds them, and whoever
+reads a user's newest pushes reads through them."""
 
 logger: Final = structlog.get_logger("store")
 
@@ -49,7 +50,7 @@ class SqliteStore:
         self._ledger = Ledger(rules)
         self._received: dict[tuple[str, str], int] = {}
         self._behind = asyncio.Event()
-        self._full = asyncio.Event()
+        self._pressed = asyncio.Event()
 
     async def open(self) -> None:
         """Open or make the file.
@@ -90,8 +91,8 @@ class SqliteStore:
         """Decide and store these pushes, in this order, in one durable transaction."""
         stored = await self._write(partial(self._ledger.commit, group))
         self._behind.set()
-        if self._ledger.unfolded >= FOLD_ROWS:
-            self._full.set()
+        if self._is_full or self._ledger.has_large or self._ledger.wal_is_long:
+            self._pressed.set()
         return stored
 
     async def log(self, user: str, after: int, max_bytes: int) -> Sequence[Stored]:
@@ -146,26 +147,49 @@ class SqliteStore:
 
         return await _run(self._reader, partial(reading.in_one_read, read=read))
 
+    @property
+    def _is_full(self) -> bool:
+        return self._ledger.unfolded >= FOLD_ROWS
+
     async def _keep_folding(self) -> None:
         """Fold within FOLD_SECONDS of a commit, or as soon as FOLD_ROWS wait."""
         while True:
             await self._behind.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FOLD_SECONDS):
-                    await self._full.wait()
             self._behind.clear()
-            self._full.clear()
             try:
+                await self._wait_until_due()
                 await self._fold()
             except StoreFailed as error:
                 # The log has it all, so nothing is lost; the next turn tries again.
                 logger.warning("fold failed", error=str(error))
                 self._behind.set()
 
+    async def _wait_until_due(self) -> None:
+        """Wait for the next fold, and meanwhile do what had better not wait for it."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + FOLD_SECONDS
+        while loop.time() < due and not self._is_full:
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._pressed.wait()
+            except TimeoutError:
+                return
+            self._pressed.clear()
+            await self._fold_step(0)
+
     async def _fold(self) -> None:
+        """Fold all that is behind by now, step by step; commits go between the steps."""
         received, self._received = self._received, {}
-        await self._write(partial(self._ledger.fold, received))
-        await self._write(self._ledger.checkpoint)
+        row = await self._write(partial(self._ledger.note_received, received))
+        while await self._fold_step(row):
+            pass
+
+    async def _fold_step(self, row: int) -> bool:
+        """Fold some users who were behind at this row; whether there are more of them."""
+        more = await self._write(partial(self._ledger.fold, row))
+        if self._ledger.wal_is_long:
+            await self._write(self._ledger.checkpoint)
+        return more
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:

@@ -409,7 +409,7 @@ def without_clocks(ledger: Ledger) -> Any:
     task = ledger.held[T1]
     if not isinstance(task, Object):
         return None
-    stamps = {name: Stamp(0, *stamp[1:]) for name, stamp in task.stamps.items()}
+    stamps = {name: Stamp(0, stamp.timestamp, stamp.device) for name, stamp in task.stamps.items()}
     return task.fields, stamps
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from hub.store import sqlite
+from hub.store import folding, sqlite
 from hub.store.errors import StoreFailed
-from hub.store.interface import Incoming
+from hub.store.interface import Cursor, Incoming
 from hub.store.reading import read_objects, user_no
 from protocol.diffs import Fields, Held, Key, Object, Tombstone, json_size
 from protocol.merge import apply
@@ -69,7 +70,7 @@ PUSHES = st.tuples(
 STEPS = st.builds(
     Step,
     st.lists(PUSHES, max_size=3),
-    st.sampled_from(("", "", "fold", "fold", "crash", "reopen", "fail", "received")),
+    st.sampled_from(("", "fold", "step", "step", "crash", "reopen", "fail", "received")),
 )
 
 
@@ -93,6 +94,9 @@ async def live_through(bench: SqliteBench, history: Sequence[Step]) -> None:
         match step.then:
             case "fold":
                 await bench.fold()
+            case "step":
+                await fold_one_user(bench)
+                await check_reading(bench)
             case "crash":
                 await bench.crash()
             case "reopen":
@@ -101,10 +105,22 @@ async def live_through(bench: SqliteBench, history: Sequence[Step]) -> None:
                 bench.store.received("ada", "phone", 1)
 
 
-async def check(bench: SqliteBench) -> None:
+async def fold_one_user(bench: SqliteBench) -> None:
+    """One step of a fold, made as small as it can be."""
+    await bench.store._write(partial(bench.store._ledger.fold, ALL))
+
+
+async def check_reading(bench: SqliteBench) -> None:
     for user in USERS:
         expected = await folded_log(bench, user)
+        await check_what_a_newcomer_is_sent(bench, user, expected)
         assert await as_answered(bench, user) == expected
+
+
+async def check(bench: SqliteBench) -> None:
+    await check_reading(bench)
+    for user in USERS:
+        expected = await folded_log(bench, user)
         assert as_decided_by(bench, user) == expected
         await bench.fold()
         assert await as_answered(bench, user) == expected
@@ -154,6 +170,29 @@ async def as_written(bench: SqliteBench, user: str) -> dict[Key, Any]:
     )
 
 
+async def check_what_a_newcomer_is_sent(
+    bench: SqliteBench, user: str, expected: dict[Key, Any]
+) -> None:
+    """Pages as far as the user is folded, true of that clock, and then the log."""
+    page = await bench.store.page(user, Cursor(0), 0, ALL)
+    assert page.clock == page.head
+    assert all(entry.logical_clock <= page.head for entry in page.objects)
+    state: dict[Key, Any] = {}
+    for entry in page.objects:
+        fields = told(entry)
+        is_deleted = isinstance(fields, str)
+        state[entry.model, fields if is_deleted else fields["id"]] = None if is_deleted else fields
+    for row in await bench.store.log(user, page.clock, ALL):
+        for diff in decode_diffs(Raw(row.diffs)):
+            before = state.get(diff.key) if diff.type == "update" else None
+            state[diff.key] = (
+                None if diff.type == "delete" else {**(before or {}), **diff.json_data}
+            )
+    assert state == {
+        key: None if isinstance(held, Tombstone) else held[2] for key, held in expected.items()
+    }
+
+
 async def check_pages(bench: SqliteBench, user: str, expected: dict[Key, Any]) -> None:
     if user != "ada":
         return
@@ -180,6 +219,7 @@ def test_the_objects_are_the_fold_of_the_log_whatever_crashes_where(
     history: Sequence[Step], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "FOLD_SECONDS", 3600.0)
+    monkeypatch.setattr(folding, "STEP_ROWS", 1)
 
     async def live() -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,77 @@
+"""The fold: what the log made of objects, devices and heads, written behind it.
+
+It goes in steps, each one transaction of a few users, so that no commit waits long for one.
+Invariant: of a user a step writes everything or nothing. So at any time the file holds each user
+as of one clock, its head, and readers add the log behind that.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Final
+
+import orjson
+
+from hub.store.memory import Memory, UserEntry
+from hub.store.rows import object_row
+
+STEP_ROWS: Final = 64
+"""Rows of the file that one step writes, about: what a commit may have to wait for."""
+SHARE_OF_REST: Final = 64
+"""A step takes at least such a part of the unfolded log, so that the fold is never outrun."""
+MOST_IN_RUN: Final = 100
+"""Clocks in one row of `log_clocks`; whoever looks for one reads them all."""
+
+_CLOCKS: Final = "INSERT INTO log_clocks (user_no, clock, seqs) VALUES (?, ?, ?)"
+_OBJECT: Final = """
+INSERT INTO objects
+  (user_no, model, id, created, clock, timestamp, device_no, fields, stamps)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (user_no, model, id) DO UPDATE SET
+  created = excluded.created, clock = excluded.clock, timestamp = excluded.timestamp,
+  device_no = excluded.device_no, fields = excluded.fields, stamps = excluded.stamps
+"""
+_HEAD: Final = "UPDATE users SET head = ? WHERE user_no = ?"
+_DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ? WHERE device_no = ?"
+
+
+def next_step(memory: Memory, up_to: int) -> Sequence[UserEntry]:
+    """The users that are folded next, and one that has very much to fold, if there is one.
+
+    They are those who have been behind longest, and were so at the row `up_to`.
+    """
+    room = max(STEP_ROWS, memory.unfolded // SHARE_OF_REST)
+    users = {user.number: user for user in _as_many_as_fit(memory.oldest(up_to), room)}
+    users.update(islice(memory.large.items(), 1))
+    return list(users.values())
+
+
+def write_step(connection: sqlite3.Connection, users: Sequence[UserEntry], folded: int) -> None:
+    """Write all that these users' unfolded rows have changed."""
+    connection.executemany(_CLOCKS, chain.from_iterable(map(_runs, users)))
+    connection.executemany(_OBJECT, chain.from_iterable(map(_object_rows, users)))
+    connection.executemany(_HEAD, [(user.head, user.number) for user in users if user.rows])
+    devices = chain.from_iterable(user.changed_devices.values() for user in users)
+    connection.executemany(_DEVICE, [(d.last_push_id, d.received, d.number) for d in devices])
+    connection.execute("UPDATE hub SET folded = ?", (folded,))
+
+
+def _as_many_as_fit(users: Iterable[UserEntry], room: int) -> Iterator[UserEntry]:
+    for user in users:
+        if room <= 0:
+            return
+        room -= user.weight
+        yield user
+
+
+def _runs(user: UserEntry) -> Iterator[tuple[int, int, str]]:
+    first = user.head - len(user.rows) + 1
+    for start in range(0, len(user.rows), MOST_IN_RUN):
+        rows = orjson.dumps(user.rows[start : start + MOST_IN_RUN]).decode()
+        yield user.number, first + start, rows
+
+
+def _object_rows(user: UserEntry) -> Iterator[tuple[int | str | bytes | None, ...]]:
+    numbers = user.device_numbers
+    for (model, name), held in user.objects.items():
+        yield (user.number, model, name, *object_row(held, numbers))
