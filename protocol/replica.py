@@ -30,7 +30,7 @@ from protocol.messages import (
     decode_diffs,
     decode_fields,
 )
-from protocol.pending import Pending, lay_over
+from protocol.pending import Pending, laid_over
 from protocol.records import (
     CutPush,
     Edit,
@@ -79,11 +79,7 @@ class Replica:
 
     def show(self, key: Key) -> Fields | None:
         """What the user sees of an object: the server state under the pending edits."""
-        known = self._known(key)
-        fields = known.fields if known else None
-        for edit in self._pending.over(key):
-            fields = lay_over(fields, edit.diff)
-        return fields
+        return laid_over(self._fields(key), self._pending.over(key))
 
     def shown(self, model: str) -> Iterator[Fields]:
         """What the user sees of a model, object by object."""
@@ -130,9 +126,8 @@ class Replica:
             }
         )
         self._move(edits=number, timestamp=timestamp)
-        known = self._known(diff.key)
         edit = Edit(number, batch or -number, diff)
-        self._pending.add(edit, known=known is not None and known.fields is not None)
+        self._pending.add(edit, known=self._fields(diff.key) is not None)
         return diff.key
 
     def _base(self) -> int:
@@ -262,16 +257,23 @@ class Replica:
             raise HistoryGap(f"clock {clock} came after {self.position.clock}")
         self._move(clock=clock)
         self.head = max(self.head, clock)
-        return [self._set(diff, clock) for diff in diffs]
+        outcome: dict[Key, dict[str, Any] | None] = {}
+        for diff in diffs:
+            self._set(diff, outcome)
+        return [self._keep(key, Known(clock, fields)) for key, fields in outcome.items()]
 
-    def _set(self, diff: Diff | StoredDiff, clock: int) -> Key:
-        known = self._known(diff.key)
-        fields: Fields | None = diff.json_data
+    def _set(self, diff: Diff | StoredDiff, outcome: dict[Key, dict[str, Any] | None]) -> None:
+        """Do what a stored diff says; `outcome` is this push's own, copied once for each object."""
+        key = diff.key
+        if diff.type == "update" and key not in outcome:
+            outcome[key] = _copy(self._fields(key))
+        held = outcome.get(key)
         if diff.type == "delete":
-            fields = None
-        elif diff.type == "update" and known is not None and known.fields is not None:
-            fields = {**known.fields, **diff.json_data}
-        return self._keep(diff.key, Known(clock, fields))
+            outcome[key] = None
+        elif diff.type == "update" and held is not None:
+            held.update(diff.json_data)
+        else:
+            outcome[key] = {**diff.json_data}
 
     def _paged(self, page: Snapshot) -> Iterable[Key]:
         if page.logical_clock < self.position.clock:
@@ -351,9 +353,10 @@ class Replica:
 
     # The server state
 
-    def _known(self, key: Key) -> Known | None:
+    def _fields(self, key: Key) -> Fields | None:
         model, name = key
-        return self._objects.get(model, {}).get(name)
+        known = self._objects.get(model, {}).get(name)
+        return known.fields if known else None
 
     def _keep(self, key: Key, known: Known) -> Key:
         model, name = key
@@ -362,6 +365,10 @@ class Replica:
 
     def _move(self, **position: Any) -> None:
         self.position = msgspec.structs.replace(self.position, **position)
+
+
+def _copy(fields: Fields | None) -> dict[str, Any] | None:
+    return None if fields is None else {**fields}
 
 
 def _known(entry: SnapshotObject) -> tuple[Key, Known]:
