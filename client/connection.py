@@ -62,6 +62,7 @@ class Connection:
                 tasks.create_task(self._local.journal.raise_failure())
         except* StorageFailed as group:
             self.standing.step(Event.FAILED, str(group.exceptions[0]))
+            self._local.end()
 
     async def _stay_connected(self) -> None:
         while True:

@@ -109,7 +109,7 @@ class LocalCopy:
         return watch
 
     def end(self) -> None:
-        """Tell those who watch that nothing more will come."""
+        """Tell those who watch that nothing more will come; after a failure, why."""
         for watch in self._watches:
             watch.end(self.failure)
         self.bell.ring()
