@@ -63,6 +63,11 @@ class Replica:
         self._pending = Pending(saved.edits, saved.pushes, self._writes)
         self._sent = 0
         self._cautious = False
+        self._told = {
+            setback.push_id
+            for setback in saved.setbacks.values()
+            if setback.push_id > saved.position.settled
+        }
         for (model, name), known in saved.objects.items():
             self._objects.setdefault(model, {})[name] = known
 
@@ -235,6 +240,7 @@ class Replica:
         touched = [(model, name) for model, names in self._objects.items() for name in names]
         if log_id != self.position.log_id:
             self._pending.forget_bases()
+            self._told.clear()
         self._objects.clear()
         self._writes.objects.clear()
         self._writes.forget = True
@@ -300,6 +306,7 @@ class Replica:
         self.ready = not ready.more
         if self.ready:
             self._move(clock=ready.logical_clock, half=None)
+            self._told.clear()
             self.remaining = 0
         return touched
 
@@ -309,22 +316,21 @@ class Replica:
         """A push is stored: lift it off, and note what it lost unless that was told before.
 
         Invariant: the outcomes of all pushes up to `settled` are known. Half-way, an ack may come
-        before the outcomes of earlier pushes that the pages passed, which only `ready` tells.
+        before the outcomes of earlier pushes that the pages passed, which only `ready` tells;
+        `_told` are those known above `settled`, which are told again if the line drops meanwhile.
         """
         push = self._pending.settle(push_id)
         diffs = [edit.diff for edit in push.edits] if push else []
-        if push_id > self.position.settled and not self._was_noted_half_way(push_id):
+        half_way = self.position.half is not None
+        if push_id > self.position.settled and not (half_way and push_id in self._told):
             self._note_setbacks(push_id, dict(enumerate(diffs)), lost, rejected)
-        if self.position.half is None:
+        if half_way:
+            self._told.add(push_id)
+        else:
             self._move(settled=max(self.position.settled, push_id))
         if not self._pending.pushes:
             self._cautious = False
         return [diff.key for diff in diffs]
-
-    def _was_noted_half_way(self, push_id: int) -> bool:
-        """Whether an ack told it before the line dropped, so that now it is told again."""
-        half_way = self.position.half is not None
-        return half_way and any(known.push_id == push_id for known in self.setbacks.values())
 
     def _note_setbacks(
         self,
