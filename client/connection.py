@@ -98,7 +98,7 @@ class Connection:
             raise StorageFailed(str(self._local.failure))
         if self.standing.state is State.OFFLINE:
             raise DeviceClosed("the device was closed meanwhile")
-        if self.standing.state is State.STOPPED:
+        if self.standing.state is State.STOPPED and not self._tokens.replaced.is_set():
             raise DeviceStopped(f"{self.standing.trouble}. Edits are still kept")
 
     async def _attempt(self) -> Ending:

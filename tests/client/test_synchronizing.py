@@ -94,6 +94,26 @@ async def test_a_link_that_breaks_unnoticed_is_asked_once_and_no_more(
         await synchronizing
 
 
+async def test_after_a_fresh_token_there_is_hope_again(hub: FakeHub, clock: Clock) -> None:
+    """An application gave its device a fresh token, synchronized, and was told that it was stopped.
+
+    So it was, for the moment until it noticed the token.
+    """
+
+    async def take_back() -> None:
+        await answer(await hub.ready_session())
+
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        session.close(4401, "unauthorized")
+        await phone.until(lambda status: status.state is State.STOPPED)
+        taking_back = asyncio.create_task(take_back())
+        await phone.refresh("fresh")
+        await phone.synchronize()
+
+        await taking_back
+
+
 async def test_what_the_hub_sent_before_its_answer_is_here(hub: FakeHub, clock: Clock) -> None:
     async with a_device(hub, clock) as phone:
         session = await hub.ready_session()
