@@ -63,11 +63,10 @@ class Pending:
         """Take a new edit in, folded with those that wait; `known`: the server state has it."""
         if edit.diff.type == "update":
             self._fold_update(edit)
-        else:
-            self._runs.pop(edit.diff.key, None)
-            if edit.diff.type == "delete" and self._fold_delete(edit, known=known):
-                return
-        self._put(edit)
+            return
+        self._runs.pop(edit.diff.key, None)
+        if edit.diff.type == "create" or not self._fold_delete(edit, known=known):
+            self._put(edit)
 
     def cut(self, push_id: int, max_diffs: int, max_bytes: int) -> CutPush | None:
         """Cut the next push from what waits, whole batches as far as they fit; None: nothing."""
@@ -125,12 +124,14 @@ class Pending:
                 self._lay(edit)
 
     def _fold_update(self, edit: Edit) -> None:
-        setters, names = self._setters(edit), edit.diff.json_data.keys() - {"id"}
-        for number in {setters[name] for name in names & setters.keys()}:
+        setters, fields = self._setters(edit), edit.diff.json_data
+        self._put(edit)
+        for number in {setters[name] for name in fields if name in setters}:
             earlier = self.waiting.get(number)
             if earlier is not None:
-                self._leave_fields(earlier, edit.diff.json_data)
-        setters.update(dict.fromkeys(names, edit.number))
+                self._leave_fields(earlier, fields)
+        setters.update(dict.fromkeys(fields, edit.number))
+        del setters["id"]
 
     def _setters(self, edit: Edit) -> dict[str, int]:
         """By name of field, the update that sets it, of those that fold with this edit."""
@@ -138,7 +139,7 @@ class Pending:
         run = self._runs.get(edit.diff.key)
         if run is None or run.terms != terms:
             updates = takewhile(lambda e: e.diff.type == "update", self._foldable(edit))
-            setters = {name: e.number for e in updates for name in e.diff.json_data}
+            setters = {name: e.number for e in updates for name in e.diff.json_data if name != "id"}
             run = self._runs[edit.diff.key] = _Run(terms, setters)
         return run.setters
 

@@ -270,16 +270,16 @@ class Replica:
 
     def _set(self, diff: Diff | StoredDiff, outcome: dict[Key, dict[str, Any] | None]) -> None:
         """Do what a stored diff says; `outcome` is this push's own, copied once for each object."""
-        key = diff.key
-        if diff.type == "update" and key not in outcome:
-            outcome[key] = _copy(self._fields(key))
-        held = outcome.get(key)
+        key, fields = diff.key, diff.json_data
         if diff.type == "delete":
             outcome[key] = None
-        elif diff.type == "update" and held is not None:
-            held.update(diff.json_data)
+        elif diff.type == "create":
+            outcome[key] = {**fields}
+        elif (own := outcome.get(key)) is not None:
+            own.update(fields)
         else:
-            outcome[key] = {**diff.json_data}
+            held = None if key in outcome else self._fields(key)
+            outcome[key] = {**(held or {}), **fields}
 
     def _paged(self, page: Snapshot) -> Iterable[Key]:
         if page.logical_clock < self.position.clock:
@@ -371,10 +371,6 @@ class Replica:
 
     def _move(self, **position: Any) -> None:
         self.position = msgspec.structs.replace(self.position, **position)
-
-
-def _copy(fields: Fields | None) -> dict[str, Any] | None:
-    return None if fields is None else {**fields}
 
 
 def _known(entry: SnapshotObject) -> tuple[Key, Known]:
