@@ -80,7 +80,8 @@ class DeviceFile:
 
     def write(self, writes: Writes) -> None:
         """Store all of it in one transaction."""
-        with self._said(), self._transaction():
+        with self._said(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
             for statement, records in rows.statements(writes):
                 self._connection.executemany(statement, records)
 
@@ -141,17 +142,6 @@ class DeviceFile:
                 "it; nothing has been changed"
             )
         return False
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _said(self) -> Iterator[None]:
