@@ -44,6 +44,7 @@ class Connection:
         self._world = world
         self._backoff = Backoff(world.chance)
         self._conversation: Conversation | None = None
+        self._shown = ""
 
     async def run(self) -> None:
         """Stay connected until cancelled, or until the storage fails."""
@@ -61,6 +62,7 @@ class Connection:
                 tasks.create_task(self._local.journal.raise_failure())
         except* StorageFailed as group:
             self.standing.step(Event.FAILED, str(group.exceptions[0]))
+            self._local.end()
 
     async def _stay_connected(self) -> None:
         while True:
@@ -96,17 +98,17 @@ class Connection:
             raise StorageFailed(str(self._local.failure))
         if self.standing.state is State.OFFLINE:
             raise DeviceClosed("the device was closed meanwhile")
-        if self.standing.state is State.STOPPED:
+        if self.standing.state is State.STOPPED and not self._tokens.replaced.is_set():
             raise DeviceStopped(f"{self.standing.trouble}. Edits are still kept")
 
     async def _attempt(self) -> Ending:
         try:
-            token = await self._tokens.ask()
+            self._shown = await self._tokens.ask()
             link = await self._opened()
         except (TokenFailed, LinkFailed) as failed:
             return Ending(None, str(failed))
         self.standing.step(Event.OPENED)
-        hello = self._local.replica.hello(token, self._name)
+        hello = self._local.replica.hello(self._shown, self._name)
         self._conversation = Conversation(
             link, self._local, self.standing, self._tokens, self._world
         )
@@ -162,7 +164,7 @@ class Connection:
         return self._backoff.delay()
 
     def _with_token(self) -> float | None:
-        return self._backoff.delay() if self._tokens.renewable else None
+        return self._backoff.delay() if self._tokens.has_other_than(self._shown) else None
 
     def _without_the_push(self, ending: Ending) -> float | None:
         set_aside = self._local.set_aside(ending.push_id, ending.error, ending.reason)

@@ -192,9 +192,14 @@ class Conversation:
                 self._standing.enter(state)
 
     def _answer(self, pong: Pong) -> None:
-        echo = self._echoes.pop(str(pong.nonce), None)
-        if echo is not None and not echo.done():
-            echo.set_result(True)
+        """An answer to one ping is one to all before it: the hub may leave those out."""
+        if pong.nonce in self._echoes:
+            for nonce in list(self._echoes):
+                echo = self._echoes.pop(nonce)
+                if not echo.done():
+                    echo.set_result(True)
+                if nonce == pong.nonce:
+                    return
 
     # What the device sends
 
@@ -226,10 +231,15 @@ class Conversation:
         return True
 
     async def _send(self, message: FromDevice) -> None:
+        """Invariant: who finds the link dead ends the being live, before the taker knows of it."""
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await self._link.send(encode(message))
+        except LinkClosed:
+            self._over = True
+            raise
         except TimeoutError:
+            self._over = True
             await self._link.close()
             raise LinkClosed(None, f"the hub took nothing for {SEND_TIMEOUT:.0f} s") from None
 

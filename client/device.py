@@ -174,6 +174,7 @@ class Device:
         local = self._open().local
         local.edit(drafts)
         await local.stored()
+        local.bell.ring()
 
     # Reading
 
@@ -214,6 +215,7 @@ class Device:
             raise UnknownSetback(f"there is no setback {number}: it was taken before, or never was")
         local.take_setback(number)
         await local.stored()
+        local.bell.ring()
         return setback
 
     async def watch_setbacks(self) -> AsyncIterator[tuple[int, Setback]]:

@@ -38,18 +38,19 @@ class ReadFilter(NamedTuple):
         return self.field in fields and _TESTS[self.filter](fields[self.field], self.data)
 
 
-def _equal(value: Any, other: Any) -> bool:
+def equal(value: Any, other: Any) -> bool:
+    """Whether two values are the same as JSON."""
     if isinstance(value, dict) and isinstance(other, Mapping):
-        return value.keys() == other.keys() and all(_equal(value[k], other[k]) for k in value)
+        return value.keys() == other.keys() and all(equal(value[k], other[k]) for k in value)
     if isinstance(value, list) and isinstance(other, (list, tuple)):
-        return len(value) == len(other) and all(map(_equal, value, other))
+        return len(value) == len(other) and all(map(equal, value, other))
     return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
 
 
 def _inside(value: Any, others: Any) -> bool:
     if isinstance(others, str) or not isinstance(others, (Sequence, set, frozenset)):
         return False
-    return any(_equal(value, other) for other in others)
+    return any(equal(value, other) for other in others)
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -69,7 +70,7 @@ def _order(value: Any) -> type | None:
 
 _TESTS: Final[Mapping[FilterType, Callable[[Any, Any], bool]]] = {
     FilterType.inside: _inside,
-    FilterType.equal: _equal,
+    FilterType.equal: equal,
     FilterType.major: _ordered(operator.gt),
     FilterType.majorOrEqual: _ordered(operator.ge),
     FilterType.minor: _ordered(operator.lt),

@@ -84,12 +84,13 @@ class Journal:
                 waiter.set_result(None)
 
     async def _save(self, writes: Writes) -> None:
-        if self._has_news(writes):
-            await self._storage.save(writes)
-            self.position = writes.position
+        """Whose data it is comes first: what belongs to nobody would be the next user's."""
         if self.identity != self._signed:
             self._signed = self.identity
             await self._storage.sign(self.identity)
+        if self._has_news(writes):
+            await self._storage.save(writes)
+            self.position = writes.position
 
     def _has_news(self, writes: Writes) -> bool:
         return bool(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
@@ -75,7 +75,7 @@ async def _opened(url: str) -> ClientConnection:
             ping_timeout=PING_TIMEOUT,
             max_size=MAX_FRAME_BYTES,
         )
-    except (OSError, InvalidHandshake) as error:
+    except (OSError, WebSocketException, ValueError) as error:  # the last two: sent to no address
         raise LinkFailed(f"no connection to {url}: {error}") from error
     if socket.subprotocol != SUBPROTOCOL:
         await socket.close()

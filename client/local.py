@@ -22,7 +22,7 @@ class LocalCopy:
 
     Invariant: whatever changes the replica goes through here, so that the watchers hear of it and
     the next save has it. `pushable` is set whenever there may be something to push, `bell` rings
-    when something has been taken from the hub and stored.
+    when something has been stored that came from the hub or was done here.
     """
 
     def __init__(self, kept: Kept, name: str, storage: Storage, world: World) -> None:
@@ -109,7 +109,7 @@ class LocalCopy:
         return watch
 
     def end(self) -> None:
-        """Tell those who watch that nothing more will come."""
+        """Tell those who watch that nothing more will come; after a failure, why."""
         for watch in self._watches:
             watch.end(self.failure)
         self.bell.ring()

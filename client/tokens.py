@@ -24,6 +24,10 @@ class Tokens:
         """Whether asking again can give another token."""
         return not isinstance(self._token, str)
 
+    def has_other_than(self, shown: str) -> bool:
+        """Whether a token can be had beside the one that was shown in a hello."""
+        return self.renewable or self._token != shown
+
     def replace(self, token: Token) -> None:
         """Use this one from now on."""
         self._token = token

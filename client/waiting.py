@@ -8,11 +8,11 @@ class Bell:
     """Wakes all who wait each time that it rings. Whoever wakes looks for himself what is new."""
 
     def __init__(self) -> None:
-        self._listeners: list[asyncio.Future[None]] = []
+        self._listeners: set[asyncio.Future[None]] = set()
 
     def ring(self) -> None:
         """Wake all who wait."""
-        listeners, self._listeners = self._listeners, []
+        listeners, self._listeners = self._listeners, set()
         for listener in listeners:
             if not listener.done():
                 listener.set_result(None)
@@ -20,8 +20,11 @@ class Bell:
     async def heard(self) -> None:
         """Wait for the next ring."""
         listener = asyncio.get_running_loop().create_future()
-        self._listeners.append(listener)
-        await listener
+        self._listeners.add(listener)
+        try:
+            await listener
+        finally:
+            self._listeners.discard(listener)
 
 
 async def first_of(*waits: Awaitable[object]) -> None:

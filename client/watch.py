@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from client.errors import StorageFailed
+from client.filters import equal
 from client.values import copied
 from protocol.diffs import Fields, Key
 
@@ -67,7 +68,7 @@ class Watch:
         while self._touched:
             name, _ = self._touched.popitem(last=False)
             fields = self._show((self._model, name))
-            if fields != self._seen.get(name):
+            if not equal(fields, self._seen.get(name)):
                 return self._told(name, fields)
         return None
 

@@ -4,13 +4,25 @@ An edit waits (and may fold), is cut into a push (and never changes again), and 
 then it lies on top of the server state, in the order in which it was made (section 7).
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice, takewhile
+from typing import Any, NamedTuple
 
 import msgspec
 
-from protocol.diffs import Diff, Fields, Key
+from protocol.diffs import Fields, Key
 from protocol.records import CutPush, Edit, Writes
+
+
+class _Run(NamedTuple):
+    """The latest waiting updates of one object, all as well informed as each other.
+
+    `setters` names the one that sets a field, so that to fold an edit costs its fields, however
+    many updates wait. One that waits no longer may still be named there.
+    """
+
+    terms: tuple[int, bool]
+    setters: dict[str, int]
 
 
 class Pending:
@@ -21,6 +33,7 @@ class Pending:
         self.pushes: dict[int, CutPush] = {push.push_id: push for push in pushes}
         self.writes = writes
         self._by_key: dict[str, dict[str, dict[int, Edit]]] = {}
+        self._runs: dict[Key, _Run] = {}
         for push in self.pushes.values():
             for edit in push.edits:
                 self._lay(edit)
@@ -38,10 +51,9 @@ class Pending:
             return push.edits[0].number
         return next(iter(self.waiting), None)
 
-    def over(self, key: Key) -> Iterable[Edit]:
+    def over(self, key: Key) -> Collection[Edit]:
         """Edits of one object in the order in which they were made."""
-        model, name = key
-        return self._by_key.get(model, {}).get(name, {}).values()
+        return self._edits_of(key).values()
 
     def ids(self, model: str) -> Iterable[str]:
         """Ids of the objects of a model that have edits."""
@@ -51,9 +63,10 @@ class Pending:
         """Take a new edit in, folded with those that wait; `known`: the server state has it."""
         if edit.diff.type == "update":
             self._fold_update(edit)
-        elif edit.diff.type == "delete" and self._fold_delete(edit, known=known):
             return
-        self._put(edit)
+        self._runs.pop(edit.diff.key, None)
+        if edit.diff.type == "create" or not self._fold_delete(edit, known=known):
+            self._put(edit)
 
     def cut(self, push_id: int, max_diffs: int, max_bytes: int) -> CutPush | None:
         """Cut the next push from what waits, whole batches as far as they fit; None: nothing."""
@@ -94,11 +107,13 @@ class Pending:
         self.writes.pushes.update(dict.fromkeys(self.pushes))
         self.pushes.clear()
         self.waiting.clear()
+        self._runs.clear()
         for edit in edits:
             self._put(msgspec.structs.replace(edit, again=True))
 
     def forget_bases(self) -> None:
         """Under another history a base says nothing: it becomes 0 (section 6, reset)."""
+        self._runs.clear()
         for edit in list(self.waiting.values()):
             self._put(_without_base(edit))
         for push in list(self.pushes.values()):
@@ -109,10 +124,24 @@ class Pending:
                 self._lay(edit)
 
     def _fold_update(self, edit: Edit) -> None:
-        for earlier in self._foldable(edit):
-            if earlier.diff.type != "update":
-                return
-            self._leave_fields(earlier, edit.diff.json_data)
+        setters, fields = self._setters(edit), edit.diff.json_data
+        self._put(edit)
+        for number in {setters[name] for name in fields if name in setters}:
+            earlier = self.waiting.get(number)
+            if earlier is not None:
+                self._leave_fields(earlier, fields)
+        setters.update(dict.fromkeys(fields, edit.number))
+        del setters["id"]
+
+    def _setters(self, edit: Edit) -> dict[str, int]:
+        """By name of field, the update that sets it, of those that fold with this edit."""
+        terms = edit.diff.logical_clock, edit.again
+        run = self._runs.get(edit.diff.key)
+        if run is None or run.terms != terms:
+            updates = takewhile(lambda e: e.diff.type == "update", self._foldable(edit))
+            setters = {name: e.number for e in updates for name in e.diff.json_data if name != "id"}
+            run = self._runs[edit.diff.key] = _Run(terms, setters)
+        return run.setters
 
     def _leave_fields(self, earlier: Edit, set_again: Fields) -> None:
         fields = earlier.diff.json_data
@@ -132,10 +161,9 @@ class Pending:
         server state, in a push, or by yet another create that cannot fold: else the delete would
         be undone in silence.
         """
-        edits = list(self.over(edit.diff.key))
         life = list(takewhile(lambda e: e.diff.type != "delete", self._foldable(edit)))
         created = any(earlier.diff.type == "create" for earlier in life)
-        beneath = edits[: len(edits) - len(life)]
+        beneath = islice(reversed(self._edits_of(edit.diff.key).values()), len(life), None)
         if created and not known and not self._is_in_a_push(edit) and not _make_it(beneath):
             for earlier in life:
                 self.drop(earlier)
@@ -145,11 +173,13 @@ class Pending:
         return False
 
     def _is_in_a_push(self, edit: Edit) -> bool:
-        return any(other.number not in self.waiting for other in self.over(edit.diff.key))
+        """Whether an edit of the same object is: the oldest, for pushes are cut in their order."""
+        oldest = next(iter(self.over(edit.diff.key)), None)
+        return oldest is not None and oldest.number not in self.waiting
 
     def _foldable(self, edit: Edit) -> Iterator[Edit]:
         """Waiting edits of the same object, latest first, as long as they are as well informed."""
-        for earlier in reversed(list(self.over(edit.diff.key))):
+        for earlier in reversed(self._edits_of(edit.diff.key).values()):
             same_base = earlier.diff.logical_clock == edit.diff.logical_clock
             if earlier.number not in self.waiting or not same_base or earlier.again != edit.again:
                 return
@@ -193,29 +223,38 @@ class Pending:
         model, name = edit.diff.key
         self._by_key.setdefault(model, {}).setdefault(name, {})[edit.number] = edit
 
+    def _edits_of(self, key: Key) -> dict[int, Edit]:
+        model, name = key
+        return self._by_key.get(model, {}).get(name, {})
+
     def _lift(self, edit: Edit) -> None:
         model, name = edit.diff.key
         edits = self._by_key[model][name]
         del edits[edit.number]
         if not edits:
             del self._by_key[model][name]
+            self._runs.pop((model, name), None)
 
 
-def lay_over(fields: Fields | None, diff: Diff) -> Fields | None:
-    """What the user sees of an object under a pending edit (section 7)."""
-    if diff.type == "delete":
-        return None
-    if fields is None:
-        return diff.json_data if diff.type == "create" else None
-    return {**fields, **diff.json_data}
-
-
-def _make_it(edits: Iterable[Edit]) -> bool:
-    """Whether these edits alone leave an object there."""
-    fields: Fields | None = None
+def laid_over(fields: Fields | None, edits: Collection[Edit]) -> Fields | None:
+    """What the user sees of an object under its pending edits (section 7)."""
+    if not edits:
+        return fields
+    shown: dict[str, Any] | None = None if fields is None else {**fields}
     for edit in edits:
-        fields = lay_over(fields, edit.diff)
-    return fields is not None
+        if edit.diff.type == "delete":
+            shown = None
+        elif shown is not None:
+            shown.update(edit.diff.json_data)
+        elif edit.diff.type == "create":
+            shown = {**edit.diff.json_data}
+    return shown
+
+
+def _make_it(latest_first: Iterable[Edit]) -> bool:
+    """Whether these edits alone leave an object there: an update over nothing shows nothing."""
+    kinds = (edit.diff.type for edit in latest_first)
+    return next((kind for kind in kinds if kind != "update"), "delete") == "create"
 
 
 def _without_base(edit: Edit) -> Edit:

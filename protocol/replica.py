@@ -30,7 +30,7 @@ from protocol.messages import (
     decode_diffs,
     decode_fields,
 )
-from protocol.pending import Pending, lay_over
+from protocol.pending import Pending, laid_over
 from protocol.records import (
     CutPush,
     Edit,
@@ -63,6 +63,11 @@ class Replica:
         self._pending = Pending(saved.edits, saved.pushes, self._writes)
         self._sent = 0
         self._cautious = False
+        self._told = {
+            setback.push_id
+            for setback in saved.setbacks.values()
+            if setback.push_id > saved.position.settled
+        }
         for (model, name), known in saved.objects.items():
             self._objects.setdefault(model, {})[name] = known
 
@@ -79,11 +84,7 @@ class Replica:
 
     def show(self, key: Key) -> Fields | None:
         """What the user sees of an object: the server state under the pending edits."""
-        known = self._known(key)
-        fields = known.fields if known else None
-        for edit in self._pending.over(key):
-            fields = lay_over(fields, edit.diff)
-        return fields
+        return laid_over(self._fields(key), self._pending.over(key))
 
     def shown(self, model: str) -> Iterator[Fields]:
         """What the user sees of a model, object by object."""
@@ -130,9 +131,8 @@ class Replica:
             }
         )
         self._move(edits=number, timestamp=timestamp)
-        known = self._known(diff.key)
         edit = Edit(number, batch or -number, diff)
-        self._pending.add(edit, known=known is not None and known.fields is not None)
+        self._pending.add(edit, known=self._fields(diff.key) is not None)
         return diff.key
 
     def _base(self) -> int:
@@ -240,6 +240,7 @@ class Replica:
         touched = [(model, name) for model, names in self._objects.items() for name in names]
         if log_id != self.position.log_id:
             self._pending.forget_bases()
+            self._told.clear()
         self._objects.clear()
         self._writes.objects.clear()
         self._writes.forget = True
@@ -262,16 +263,23 @@ class Replica:
             raise HistoryGap(f"clock {clock} came after {self.position.clock}")
         self._move(clock=clock)
         self.head = max(self.head, clock)
-        return [self._set(diff, clock) for diff in diffs]
+        outcome: dict[Key, dict[str, Any] | None] = {}
+        for diff in diffs:
+            self._set(diff, outcome)
+        return [self._keep(key, Known(clock, fields)) for key, fields in outcome.items()]
 
-    def _set(self, diff: Diff | StoredDiff, clock: int) -> Key:
-        known = self._known(diff.key)
-        fields: Fields | None = diff.json_data
+    def _set(self, diff: Diff | StoredDiff, outcome: dict[Key, dict[str, Any] | None]) -> None:
+        """Do what a stored diff says; `outcome` is this push's own, copied once for each object."""
+        key, fields = diff.key, diff.json_data
         if diff.type == "delete":
-            fields = None
-        elif diff.type == "update" and known is not None and known.fields is not None:
-            fields = {**known.fields, **diff.json_data}
-        return self._keep(diff.key, Known(clock, fields))
+            outcome[key] = None
+        elif diff.type == "create":
+            outcome[key] = {**fields}
+        elif (own := outcome.get(key)) is not None:
+            own.update(fields)
+        else:
+            held = None if key in outcome else self._fields(key)
+            outcome[key] = {**(held or {}), **fields}
 
     def _paged(self, page: Snapshot) -> Iterable[Key]:
         if page.logical_clock < self.position.clock:
@@ -298,6 +306,7 @@ class Replica:
         self.ready = not ready.more
         if self.ready:
             self._move(clock=ready.logical_clock, half=None)
+            self._told.clear()
             self.remaining = 0
         return touched
 
@@ -307,22 +316,21 @@ class Replica:
         """A push is stored: lift it off, and note what it lost unless that was told before.
 
         Invariant: the outcomes of all pushes up to `settled` are known. Half-way, an ack may come
-        before the outcomes of earlier pushes that the pages passed, which only `ready` tells.
+        before the outcomes of earlier pushes that the pages passed, which only `ready` tells;
+        `_told` are those known above `settled`, which are told again if the line drops meanwhile.
         """
         push = self._pending.settle(push_id)
         diffs = [edit.diff for edit in push.edits] if push else []
-        if push_id > self.position.settled and not self._was_noted_half_way(push_id):
+        half_way = self.position.half is not None
+        if push_id > self.position.settled and not (half_way and push_id in self._told):
             self._note_setbacks(push_id, dict(enumerate(diffs)), lost, rejected)
-        if self.position.half is None:
+        if half_way:
+            self._told.add(push_id)
+        else:
             self._move(settled=max(self.position.settled, push_id))
         if not self._pending.pushes:
             self._cautious = False
         return [diff.key for diff in diffs]
-
-    def _was_noted_half_way(self, push_id: int) -> bool:
-        """Whether an ack told it before the line dropped, so that now it is told again."""
-        half_way = self.position.half is not None
-        return half_way and any(known.push_id == push_id for known in self.setbacks.values())
 
     def _note_setbacks(
         self,
@@ -351,9 +359,10 @@ class Replica:
 
     # The server state
 
-    def _known(self, key: Key) -> Known | None:
+    def _fields(self, key: Key) -> Fields | None:
         model, name = key
-        return self._objects.get(model, {}).get(name)
+        known = self._objects.get(model, {}).get(name)
+        return known.fields if known else None
 
     def _keep(self, key: Key, known: Known) -> Key:
         model, name = key

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -13,10 +14,15 @@ from client.storage import rows
 from client.storage.interface import Identity, Kept
 from protocol.records import Saved, Writes
 
-HEAD: Final = b"SQLite format 3\0"
-"""How every SQLite file begins (sqlite.org/fileformat2.html, 1.2)."""
+SMALLEST: Final = 512
+"""Bytes of the smallest page, and so of the smallest file (sqlite.org/fileformat2.html, 1.3)."""
 PATIENCE: Final = 1.0
 """Seconds to wait for somebody who is just letting go of the file."""
+
+
+_opening: Final = Lock()
+"""Held by who opens a file: of two that meet half-way SQLite refuses one at once, unasked to wait,
+though the other may be an opening that was cancelled and is about to let go."""
 
 
 class DeviceFile:
@@ -30,8 +36,8 @@ class DeviceFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._wal = path.with_name(f"{path.name}-wal")
-        with self._said():
-            self._check_head()
+        with self._said(), _opening:
+            self._check_size()
             self._connection = sqlite3.connect(
                 path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
@@ -74,7 +80,8 @@ class DeviceFile:
 
     def write(self, writes: Writes) -> None:
         """Store all of it in one transaction."""
-        with self._said(), self._transaction():
+        with self._said(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
             for statement, records in rows.statements(writes):
                 self._connection.executemany(statement, records)
 
@@ -89,15 +96,17 @@ class DeviceFile:
         """Write something: that takes the lock, and syncs the head of a new WAL."""
         self._connection.execute("UPDATE device SET one = 1")
 
-    def _check_head(self) -> None:
-        """Look before SQLite does, which takes a very short text for an empty database."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            if file.read(len(HEAD)) not in (b"", HEAD):
-                raise StorageForeign(
-                    f"{self._path} is no SQLite file: give the device a path of its own"
-                )
+    def _check_size(self) -> None:
+        """Look before SQLite does, which takes a text of one byte for an empty database.
+
+        Invariant: the file is opened by SQLite alone. Whoever closes another handle of it drops
+        all locks that this process has on it (fcntl(2)), those of another Device among them.
+        """
+        if self._path.exists() and 0 < self._path.stat().st_size < SMALLEST:
+            raise self._foreign()
+
+    def _foreign(self) -> StorageForeign:
+        return StorageForeign(f"{self._path} is no SQLite file: give the device a path of its own")
 
     def _prepare(self) -> None:
         execute = self._connection.execute
@@ -135,17 +144,6 @@ class DeviceFile:
         return False
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
-    @contextmanager
     def _said(self) -> Iterator[None]:
         """Say what an error means and what to do."""
         try:
@@ -160,6 +158,8 @@ class DeviceFile:
                 f"{self._path} is in use by another process or another Device, and one device has "
                 "one process: end the other one, or give this device a path of its own"
             )
+        if code == sqlite3.SQLITE_NOTADB:
+            return self._foreign()
         return StorageFailed(
             f"{self._path} cannot be used ({error}), and what was not stored is not kept. "
             "Mend the cause (disk full? permissions? folder missing?) and open the device again"

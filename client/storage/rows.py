@@ -1,7 +1,7 @@
 """The tables of a device's file, and each record as a row of one of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -71,6 +71,24 @@ INSERT INTO objects VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET clock = excluded.clock, json = excluded.json
 """
 
+
+class _Table(NamedTuple):
+    """How to put and to remove a record that has a number."""
+
+    put: str
+    remove: str
+
+
+_EDITS: Final = _Table(
+    "INSERT OR REPLACE INTO edits VALUES (?, ?, ?, ?)", "DELETE FROM edits WHERE number = ?"
+)
+_PUSHES: Final = _Table(
+    "INSERT OR REPLACE INTO pushes VALUES (?, ?, ?)", "DELETE FROM pushes WHERE push_id = ?"
+)
+_SETBACKS: Final = _Table(
+    "INSERT OR REPLACE INTO setbacks VALUES (?, ?)", "DELETE FROM setbacks WHERE number = ?"
+)
+
 Row: TypeAlias = tuple[Any, ...]
 
 _encoder: Final = msgspec.json.Encoder()
@@ -90,21 +108,23 @@ def statements(writes: Writes) -> Iterator[tuple[str, Iterable[Row]]]:
         yield "DELETE FROM objects", [()]
     if writes.objects:
         yield _PUT_OBJECT, (_object_row(*item) for item in writes.objects.items())
-    yield from _changes("edits", "number", writes.edits, _edit_row)
-    yield from _changes("pushes", "push_id", writes.pushes, _push_row)
-    yield from _changes("setbacks", "number", writes.setbacks, _setback_row)
+    if writes.edits:
+        yield from _changes(_EDITS, writes.edits, _edit_row)
+    if writes.pushes:
+        yield from _changes(_PUSHES, writes.pushes, _push_row)
+    if writes.setbacks:
+        yield from _changes(_SETBACKS, writes.setbacks, _setback_row)
 
 
 def _changes(
-    table: str, key: str, changes: Mapping[int, Any], row: Callable[[int, Any], Row]
+    table: _Table, changes: Mapping[int, Any], row: Callable[[int, Any], Row]
 ) -> Iterator[tuple[str, Iterable[Row]]]:
     gone = [(number,) for number, record in changes.items() if record is None]
     kept = [row(number, record) for number, record in changes.items() if record is not None]
     if gone:
-        yield f"DELETE FROM {table} WHERE {key} = ?", gone  # noqa: S608 - names of our own
+        yield table.remove, gone
     if kept:
-        marks = ", ".join("?" * len(kept[0]))
-        yield f"INSERT OR REPLACE INTO {table} VALUES ({marks})", kept  # noqa: S608
+        yield table.put, kept
 
 
 def _json(value: object) -> str:

@@ -91,6 +91,7 @@ class Session:
         self.end: LinkClosed | None = None
         self.taking = asyncio.Event()
         self.taking.set()
+        self.refusals = 1000
 
     async def hear(self) -> FromDevice:
         """The next message of the device."""
@@ -189,6 +190,8 @@ class FakeLink:
     async def send(self, frame: bytes) -> None:
         await self._session.taking.wait()
         if self._session.end is not None:
+            self._session.refusals -= 1
+            assert self._session.refusals >= 0, "a dead link was asked again and again"
             raise self._session.end
         self._session.to_hub.put_nowait(frame)
 

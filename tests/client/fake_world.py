@@ -4,7 +4,6 @@ import asyncio
 from random import Random
 
 from client import MemoryStorage, StorageFailed, World
-from client.storage import Identity
 from protocol.records import Writes
 
 
@@ -72,7 +71,3 @@ class WatchedStorage(MemoryStorage):
             raise StorageFailed("the disk is full")
         self.saves.append(writes)
         await super().save(writes)
-
-    async def sign(self, identity: Identity) -> None:
-        await self.gate.wait()
-        await super().sign(identity)

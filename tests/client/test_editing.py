@@ -326,6 +326,25 @@ async def test_edits_that_wait_are_stored_together(away: FakeHub, storage: Watch
     assert sum(len(writes.edits) for writes in storage.saves) == 100
 
 
+async def test_who_waits_for_a_status_hears_of_what_is_done_here(
+    away: FakeHub, storage: WatchedStorage
+) -> None:
+    """A user deleted what he had just made, and who waited for nothing pending never woke."""
+    async with a_device(away, storage=storage) as phone:
+        await phone.until(lambda status: status.state is State.WAITING)
+        making = asyncio.create_task(phone.until(lambda status: status.pending == 1))
+        await asyncio.sleep(0)
+        await phone.create("tasks", {"id": "t1"})
+        async with asyncio.timeout(1):
+            await making
+        clearing = asyncio.create_task(phone.until(lambda status: status.pending == 0))
+        await asyncio.sleep(0)
+        await phone.delete("tasks", "t1")
+
+        async with asyncio.timeout(1):
+            await clearing
+
+
 async def test_the_hub_being_away_is_said(away: FakeHub) -> None:
     async with a_device(away) as phone:
         status = await phone.until(lambda status: status.state is State.WAITING)

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import InvalidURI
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from client import link as links
@@ -106,6 +108,23 @@ async def test_a_frame_of_twice_the_default_limit_is_taken() -> None:
 async def test_a_server_of_another_kind_is_no_hub() -> None:
     async with served(until_closed, subprotocols=None) as url:
         with pytest.raises(LinkFailed, match=r"does not speak mobync\.v1: is it a hub's address"):
+            await websocket(url)()
+
+
+@pytest.mark.parametrize("address", ["http://portal.invalid/login", "ws://[half", "/elsewhere"])
+async def test_a_server_that_sends_the_device_elsewhere_is_no_hub(address: str) -> None:
+    """A phone was taken to a hotel, whose portal answers every request with its login page.
+
+    Its application fell over with InvalidURI, though the device should have tried again outside.
+    """
+
+    def portal(socket: ServerConnection, _request: Request) -> Response:
+        response = socket.respond(HTTPStatus.FOUND, "log in first")
+        response.headers["Location"] = address
+        return response
+
+    async with served(until_closed, process_request=portal) as url:
+        with pytest.raises(LinkFailed, match=r"no connection to ws://127\.0\.0\.1"):
             await websocket(url)()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from client import Device, State, StorageFailed
+from client.storage import Identity
 from protocol.messages import Push
 from tests.client.fake_hub import FakeHub, stored
 from tests.client.fake_world import Clock, WatchedStorage
@@ -104,3 +105,31 @@ async def test_a_storage_that_fails_at_the_start_opens_no_device(
     monkeypatch.undo()
     async with a_device(hub, clock, storage):
         pass
+
+
+class KilledAtSigning(WatchedStorage):
+    """A storage whose process dies when it is to note the user."""
+
+    async def sign(self, identity: Identity) -> None:
+        if identity.user is not None:
+            raise StorageFailed("killed")
+        await super().sign(identity)
+
+
+async def test_nothing_of_a_user_is_stored_before_it_is_noted_whose_it_is(
+    hub: FakeHub, clock: Clock
+) -> None:
+    """A phone was killed between storing alice's first page and noting that it was hers.
+
+    The next token was bob's; nothing stood against it, and what alice had edited became his.
+    """
+    storage = KilledAtSigning()
+    async with a_device(hub, clock, storage) as phone:
+        session = await hub.session()
+        await session.greet(user="alice", log_id="log-1", logical_clock=1)
+        session.changes(1, stored("create", "tasks", id="t1"))
+        session.ready(1)
+        await phone.until(lambda status: status.state is State.STOPPED)
+
+    saved = (await storage.load()).saved
+    assert (saved.position.log_id, saved.objects) == (None, {})

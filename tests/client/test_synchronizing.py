@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from client import Device, DeviceClosed, DeviceStopped, State, SynchronizeTimeout
+from client.backoff import CAP
 from protocol.messages import Hello, Ping, Pong, Push
 from tests.client.fake_hub import FakeHub, Session, present, stored
-from tests.client.fake_world import Clock
+from tests.client.fake_world import Clock, WatchedStorage
 
 URL = "ws://hub.invalid/sync"
 SOON = 0.05
@@ -44,6 +45,73 @@ async def test_it_waits_until_the_hub_has_all_mine_and_i_have_all_theirs(
         await synchronizing
 
         assert {task["id"] for task in await phone.read("tasks")} == {"mine", "theirs", "newer"}
+
+
+async def test_the_answer_to_the_last_of_several_questions_answers_those_before_it(
+    hub: FakeHub, clock: Clock
+) -> None:
+    """Two parts of an application synchronized at once, on a device that had fallen behind.
+
+    The hub answers the last ping of such a device alone (section 2), and the first waited for ever.
+    """
+    async with a_device(hub, clock) as phone:
+        session = await hub.ready_session()
+        await phone.until(lambda status: status.state is State.LIVE)
+        both = [asyncio.create_task(phone.synchronize()) for _ in range(2)]
+        await session.expect(Ping)
+        await answer(session)
+
+        await asyncio.gather(*both)
+
+
+async def test_a_link_that_breaks_unnoticed_is_asked_once_and_no_more(
+    hub: FakeHub, clock: Clock, storage: WatchedStorage
+) -> None:
+    """The line broke while a page was being stored, and an application that synchronized hung.
+
+    The whole of it: it asked the dead link again and again, and never let the loop go on that was
+    to find out that the link was dead.
+    """
+    async with a_device(hub, clock, storage=storage) as phone:
+        session = await hub.ready_session()
+        await phone.until(lambda status: status.state is State.LIVE)
+        storage.begun.clear()
+        storage.gate.clear()
+        session.changes(1, stored("create", "tasks", id="t1"))
+        await storage.begun.wait()
+        session.close(None)
+        session.refusals = 3
+        synchronizing = asyncio.create_task(phone.synchronize())
+        await asyncio.sleep(0)
+        storage.gate.set()
+        await clock.slept()
+        clock.advance(CAP)
+        session = await hub.session()
+        await session.greet(logical_clock=1)
+        session.ready(1)
+        await answer(session)
+
+        await synchronizing
+
+
+async def test_after_a_fresh_token_there_is_hope_again(hub: FakeHub, clock: Clock) -> None:
+    """An application gave its device a fresh token, synchronized, and was told that it was stopped.
+
+    So it was, for the moment until it noticed the token.
+    """
+
+    async def take_back() -> None:
+        await answer(await hub.ready_session())
+
+    async with a_device(hub, clock) as phone:
+        session = await hub.session()
+        session.close(4401, "unauthorized")
+        await phone.until(lambda status: status.state is State.STOPPED)
+        taking_back = asyncio.create_task(take_back())
+        await phone.refresh("fresh")
+        await phone.synchronize()
+
+        await taking_back
 
 
 async def test_what_the_hub_sent_before_its_answer_is_here(hub: FakeHub, clock: Clock) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from client import Device, State
+from client.backoff import CAP
 from protocol.messages import Auth, Authenticated, Hello
 from tests.client.fake_hub import FakeHub
 from tests.client.fake_world import Clock
@@ -48,6 +49,28 @@ async def test_a_fresh_token_is_shown_at_half_the_life_of_the_old_one(
         assert await clock.slept() == 3_600
         clock.advance(3_600)
         assert (await session.expect(Auth)).token == "token-3"
+
+
+async def test_a_text_given_in_time_is_shown_though_the_old_one_ran_out_on_the_way(
+    hub: FakeHub, clock: Clock
+) -> None:
+    """An application refreshed its token in the last moment: it crossed the hub's 4401 on the line.
+
+    The device stopped for good, with a good token in its hand that no hello had ever shown.
+    """
+    async with a_device(hub, clock, "old") as phone:
+        session = await hub.ready_session()
+        await phone.until(live)
+        await phone.refresh("new")
+        assert (await session.expect(Auth)).token == "new"
+        session.close(4401, "unauthorized")
+        await clock.slept()
+        clock.advance(CAP)
+
+        session = await hub.session()
+        assert (await session.expect(Hello)).token == "new"
+        session.close(4401, "unauthorized")
+        await phone.until(lambda status: status.state is State.STOPPED)
 
 
 async def test_the_life_of_a_token_is_measured_by_the_hubs_clock(

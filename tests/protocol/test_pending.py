@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,14 @@ from hypothesis import strategies as st
 
 from protocol.diffs import DiffType, Fields, Object, Stamp, read_diff
 from protocol.messages import Push, encode
-from protocol.pending import Pending, lay_over
+from protocol.pending import Pending, laid_over
 from protocol.records import CutPush, Edit, Position, Writes
 from protocol.replica import FRAME_ROOM
 from tests.protocol.ledger import T1, Ledger
 from tests.protocol.ledger import edit as raw_edit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 PLENTY = 2**20
 
@@ -206,6 +207,49 @@ def test_what_folds_away_leaves_the_storage_too() -> None:
     assert held.writes.edits == {first.number: None, second.number: second}
 
 
+# What it costs
+
+
+def calls_of(made: Callable[[int], list[Edit]], count: int) -> int:
+    """The work of making so many edits, cutting them and settling them, as calls of functions."""
+    edits = made(count)
+    profile = cProfile.Profile()
+    with profile:
+        held = pending(*edits, known=True)
+        pushes = list(iter(lambda: held.cut(len(held.pushes) + 1, 100, PLENTY), None))
+        for push in pushes:
+            held.settle(push.push_id)
+    assert len(held) == 0
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def of_other_fields(count: int) -> list[Edit]:
+    return [edit("update", **{f"field-{n}": n}) for n in range(count)]
+
+
+def of_the_same_field(count: int) -> list[Edit]:
+    return [edit("update", a=n) for n in range(count)]
+
+
+def of_other_objects(count: int) -> list[Edit]:
+    return [edit("create", id=f"t{n}") for n in range(count)]
+
+
+def of_deletes_and_creates(count: int) -> list[Edit]:
+    return [edit("create" if n % 2 else "delete", a=n) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    "made", [of_other_fields, of_the_same_field, of_other_objects, of_deletes_and_creates]
+)
+def test_an_edit_costs_the_same_however_many_wait(made: Callable[[int], list[Edit]]) -> None:
+    """A phone that was offline for a week made each edit slower than the one before.
+
+    10,000 edits of other fields of one object were made at 300 a second, and 100 at 14,000.
+    """
+    assert calls_of(made, 1000) < 5 * calls_of(made, 250)
+
+
 # Cutting
 
 
@@ -336,13 +380,13 @@ def test_the_user_sees_an_edit_over_what_is_there(
     there: Fields | None, made: Edit, shown: Fields | None
 ) -> None:
     before = dict(there) if there else None
-    assert lay_over(there, made.diff) == shown
+    assert laid_over(there, [made]) == shown
     assert there == before
 
 
 def test_after_a_pending_delete_a_create_replaces() -> None:
-    gone = lay_over({"id": "t1", "b": 2}, edit("delete").diff)
-    assert lay_over(gone, edit("create", a=1).diff) == {"id": "t1", "a": 1}
+    edits = [edit("delete"), edit("create", a=1)]
+    assert laid_over({"id": "t1", "b": 2}, edits) == {"id": "t1", "a": 1}
 
 
 # Whatever is edited
@@ -359,17 +403,14 @@ def test_folding_and_cutting_change_nothing_that_the_user_sees(
     made: list[tuple[DiffType, int, dict[str, int]]], known: bool, cuts: set[int]
 ) -> None:
     server: Fields | None = {"id": "t1", "a": -1, "z": -1} if known else None
-    held, plain = pending(), server
+    held, plain = pending(), list[Edit]()
     for number, (kind, base, fields) in enumerate(made):
         new = edit(kind, base, **fields)
         held.add(new, known=known)
-        plain = lay_over(plain, new.diff)
+        plain.append(new)
         if number in cuts:
             held.cut(number + 1, 1000, PLENTY)
-        shown = server
-        for over in held.over(T1):
-            shown = lay_over(shown, over.diff)
-        assert shown == plain
+        assert laid_over(server, held.over(T1)) == laid_over(server, plain)
 
 
 @given(

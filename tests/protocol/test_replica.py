@@ -170,6 +170,30 @@ def test_a_create_replaces_an_update_sets_a_delete_removes() -> None:
     assert phone.task() is None
 
 
+def test_diffs_of_one_push_are_taken_in_order_each_on_those_before_it() -> None:
+    phone = level()
+    again = [edit("update", {"b": 1}), edit("update", {"a": 2}), edit("update", {"b": 3})]
+    phone.take(changes(2, *again))
+    assert phone.task() == {"a": 2, "b": 3}
+    phone.take(changes(3, edit("delete"), edit("create", {"c": 1}), edit("update", {"d": 1})))
+    assert phone.task() == {"c": 1, "d": 1}
+    phone.take(changes(4, edit("update", {"a": 5}), edit("delete")))
+    assert (phone.task(), phone.storage.objects[T1].clock) == (None, 4)
+
+
+def test_what_was_shown_before_a_frame_stays_as_it_was() -> None:
+    """A storage may be writing it, and a watcher compares it with what comes next."""
+    phone = level()
+    phone.edit("create", "t2", a=1)
+    (push,) = phone.pushes()
+    shown = [phone.replica.show(("tasks", name)) for name in ("t1", "t2")]
+    phone.take(changes(2, edit("update", {"a": 1}), edit("update", {"b": 1})))
+    phone.take(Ack(1, 3))
+    phone.take(changes(4, edit("update", {"id": "t2", "a": 2}), edit("update", {"id": "t2"})))
+    assert shown == [{"id": "t1", "a": 0}, {"id": "t2", "a": 1}]
+    assert push.diffs[0].json_data == {"id": "t2", "a": 1}
+
+
 def test_an_ack_without_diffs_applies_the_push_as_it_was_sent() -> None:
     phone = level()
     phone.edit("update", a=1)
