@@ -206,10 +206,11 @@ class Memory:
         row = self._connection.execute(query, (name,)).fetchone()
         if row is None:
             return None
-        user = self._users[name] = UserEntry(*row)
+        user = UserEntry(*row)
         query = "SELECT device_no, name, last_push_id, received FROM devices WHERE user_no = ?"
         for device in self._connection.execute(query, (user.number,)):
             user.devices[device[1]] = DeviceEntry(*device)
+        self._users[name] = user
         return user
 
     def _make_user(self, name: str) -> UserEntry:

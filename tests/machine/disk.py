@@ -62,13 +62,25 @@ class Disk:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self.interrupt_after is None:
             return work(self.connection)
-        strikes = iter((1,))
-        self.connection.set_progress_handler(lambda: next(strikes, 0), self.interrupt_after)
+        self.connection.set_progress_handler(self._striker(self.interrupt_after), 1)
         self.interrupt_after = None
         try:
             return work(self.connection)
         finally:
             self.connection.set_progress_handler(None, 0)
+
+    def _striker(self, steps: int) -> Callable[[], int]:
+        """Says once when to interrupt, but not behind a COMMIT that has taken effect: no disk does."""
+        left = iter(range(steps - 1, -1, -1))
+        was_in_transaction = False
+
+        def strike() -> int:
+            nonlocal was_in_transaction
+            committed = was_in_transaction and not self.connection.in_transaction
+            was_in_transaction |= self.connection.in_transaction
+            return int(next(left, -1) == 0 and not committed)
+
+        return strike
 
     def _spare_the_fsyncs(self) -> None:
         """Nothing here can tell a synced page from another, and thousands of fsyncs take long."""

@@ -54,6 +54,22 @@ class DurabilityContract:
         log = await bench.store.log("ada", 0, ALL)
         assert [row.clock for row in log] == list(range(1, len(log) + 1))
 
+    async def test_a_device_stands_as_it_did_after_a_read_that_failed(self, bench: Bench) -> None:
+        """A read failed half-way and left a user without devices: its pushes were stored twice."""
+        await stored(bench, push(7, create("a")))
+        failures = 0
+        for step in range(6):
+            await bench.reopen()
+            bench.break_at(step)
+            try:
+                await bench.store.device("ada", "phone")
+            except StoreFailed:
+                failures += 1
+            bench.is_broken()
+            assert (await bench.store.device("ada", "phone")).last_push_id == 7
+            assert list(await bench.store.commit([push(7, create("a"))])) == [None]
+        assert 1 < failures < 6
+
     async def test_a_group_whose_end_fails_is_not_stored(self, bench: Bench) -> None:
         """Story 17: nothing of a failed group becomes durable through a later one."""
         await stored(bench, push(1, create("a", n=1)))
