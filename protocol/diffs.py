@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 import orjson
@@ -26,7 +26,6 @@ DiffId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DIF
 ModelName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL)]
 ObjectId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_OBJECT_ID)]
 DiffType: TypeAlias = Literal["create", "update", "delete"]
-_TYPES: Final[Mapping[str, DiffType]] = {name: name for name in get_args(DiffType)}
 Fields: TypeAlias = Mapping[str, Any]
 
 
@@ -108,40 +107,15 @@ def read_diff(value: object, max_depth: int = MAX_DEPTH) -> Diff:
         InvalidDiff: says which part of it is not well formed.
 
     """
-    diff = _plain_diff(value) or _unusual_diff(value)
-    _check_object_id(diff.json_data.get("id"))
-    check_values(diff.json_data, max_depth)
-    return diff
-
-
-def _plain_diff(value: object) -> Diff | None:
-    """Read a diff that is as nearly all are; None: whoever looks closer says what is wrong.
-
-    It takes nothing that `_unusual_diff` would not take in the same way, in a third of the time.
-    """
-    if type(value) is not dict:
-        return None
-    get = value.get
-    name, base, timestamp, kind = get("id"), get("logical_clock"), get("utc_timestamp"), get("type")
-    model, json_data = get("model"), get("json_data")
-    if not (type(name) is type(kind) is type(model) is str and type(json_data) is dict):
-        return None
-    if not (type(base) is type(timestamp) is int and kind in _TYPES):
-        return None
-    lengths_fit = 1 <= len(name) <= MAX_DIFF_ID and 1 <= len(model) <= MAX_MODEL
-    numbers_fit = 0 <= base <= MAX_INTEGER and 0 <= timestamp <= MAX_INTEGER
-    if not (lengths_fit and numbers_fit and name.isascii() and model.isascii()):
-        return None
-    return Diff(name, base, timestamp, _TYPES[kind], model, json_data.copy())
-
-
-def _unusual_diff(value: object) -> Diff:
     try:
         diff = msgspec.convert(value, Diff)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise InvalidDiff(str(error)) from None
-    for name in (diff.id, diff.model):
-        check_values(name)
+    for text in (diff.id, diff.model):
+        if not text.isascii():
+            _check_text(text)
+    _check_object_id(diff.json_data.get("id"))
+    _check_object(diff.json_data, max_depth)
     return diff
 
 
@@ -173,12 +147,12 @@ def _check_object_id(value: object) -> None:
         raise InvalidDiff(f"json_data needs an id, a text of 1 to {MAX_OBJECT_ID} characters")
 
 
-def _check_object(value: dict[object, object], depth: int) -> None:
+def _check_object(value: dict[Any, object], depth: int) -> None:
     for name in value:
         if type(name) is not str:
             raise InvalidDiff(f"a field is named by text, not by {type(name).__name__}")
         if not name.isascii():
-            _check_text(name, depth)
+            _check_text(name)
     _check_array(value.values(), depth)
 
 
@@ -186,11 +160,14 @@ def _check_array(values: Iterable[object], depth: int) -> None:
     if depth <= 0:
         raise InvalidDiff("json_data is nested too deep")
     for value in values:
+        # Most values are these, and each saves two calls.
+        if value is None or value is True or value is False:
+            continue
         if type(value) is not str or not value.isascii():
             check_values(value, depth - 1)
 
 
-def _check_text(text: str, _depth: int) -> None:
+def _check_text(text: str, _depth: int = 0) -> None:
     if text.isascii():
         return
     try:

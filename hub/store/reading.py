@@ -19,9 +19,6 @@ from protocol.messages import SnapshotObject, decode_diffs
 
 T = TypeVar("T")
 
-ENTRY_BYTES: Final = 50
-"""What an object on a page takes beside its fields, about."""
-
 _LOG: Final = """
 SELECT log.clock, devices.name, log.push_id, CAST(log.diffs AS BLOB), log.refused
 FROM log_clocks AS run CROSS JOIN json_each(run.seqs) AS place
@@ -111,7 +108,7 @@ def read_page(
         if objects and size >= max_bytes:
             return Page(objects, finished, head, cursor)
         objects.append(_snapshot_object(model, name, clock, fields))
-        size += ENTRY_BYTES + len(fields or name)
+        size += len(fields or b"") + len(model) + len(name)
         cursor = Cursor(clock, number)
     return Page(objects, max(finished, head), head, None)
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import diffs
 from protocol.diffs import (
     MAX_DEPTH,
     MAX_INTEGER,
@@ -101,21 +100,6 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "too deep by one": {"json_data": nested(MAX_DEPTH + 1)},
     "far too deep": {"json_data": nested(900)},
 }
-
-
-@given(diff=st.one_of(strategies.well_formed_diffs(), strategies.edge_diffs()))
-def test_a_plain_diff_is_read_as_one_that_is_looked_at_closely(diff: dict[str, Any]) -> None:
-    """Most diffs are read by a short way of their own; it may take nothing for anything else."""
-    plain = diffs._plain_diff(diff)
-    closely = diffs._unusual_diff(diff)
-    assert plain in (None, closely)
-    assert (plain is None) == (not f"{diff['id']}{diff['model']}".isascii())
-
-
-@given(diff=strategies.malformed_diffs() | strategies.unspeakable_diffs())
-def test_no_malformed_diff_is_read_the_short_way_but_for_its_fields(diff: Any) -> None:
-    plain = diffs._plain_diff(diff)
-    assert plain is None or plain == diffs._unusual_diff(diff)
 
 
 def test_what_was_read_does_not_change_with_what_it_was_read_from() -> None:
