@@ -70,7 +70,7 @@ class Disk:
             self.connection.set_progress_handler(None, 0)
 
     def _striker(self, steps: int) -> Callable[[], int]:
-        """Says once when to interrupt, but not behind a COMMIT that has taken effect: no disk does."""
+        """Says once when to interrupt: never behind a COMMIT that has taken effect."""
         left = iter(range(steps - 1, -1, -1))
         was_in_transaction = False
 
