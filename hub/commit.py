@@ -88,7 +88,7 @@ class GroupCommit:
                 return
             del self._line[user]
             if user.lock.try_acquire():
-                run = list(user.next_run(min(room, MOST_PER_USER)))
+                run = user.next_run(min(room, MOST_PER_USER))
                 room -= len(run)
                 yield Turn(user, run)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.002
 """How long one thread computes while another waits: a few frames' worth."""
 SPARE_FILES: Final = 100
 """Files open beside the connections: the data, the logs, and those of HTTP."""

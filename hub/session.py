@@ -186,9 +186,10 @@ class Session:
             self.end(refusal.reason, str(refusal), refusal.push_id)
 
     def _take(self, message: FromDevice, size: int) -> None:
+        if isinstance(message, Push):  # nearly all are
+            self._push(message, size)
+            return
         match message:
-            case Push():
-                self._push(message, size)
             case Received():
                 self._received(message)
             case Ping():

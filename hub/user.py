@@ -5,9 +5,11 @@ device comes in or becomes live. So whoever holds it knows that everything store
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from hub.frames import changes_frame
 from hub.lock import UserLock
@@ -25,7 +27,7 @@ class Pusher(Protocol):
         """The store failed: the push was not stored."""
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True):
     """A push that waits to be stored; `size` is in bytes, as it came."""
 
     incoming: Incoming
@@ -103,11 +105,10 @@ class User:
         """
         self.waiting = deque(w for w in self.waiting if w.pusher is not pusher)
 
-    def next_run(self, most: int) -> Iterator[Waiting]:
+    def next_run(self, most: int) -> Sequence[Waiting]:
         """Take pushes that wait, in the order in which they came; under the lock."""
-        while self.waiting and most > 0:
-            most -= 1
-            yield self.waiting.popleft()
+        take = self.waiting.popleft
+        return [take() for _ in range(min(most, len(self.waiting)))]
 
     def hand_out(self, waiting: Waiting, stored: Stored | None) -> None:
         """Tell every live device what was just stored; under the lock, in the order of clocks.
