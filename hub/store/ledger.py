@@ -52,6 +52,7 @@ class Ledger:
         self._rules = rules
         self._memory: Memory | None = None
         self._wal_bytes = 0
+        self._synchronous = ""
 
     def user(self, name: str, connection: sqlite3.Connection) -> UserStanding:
         """How a user stands; made where it is new."""
@@ -142,16 +143,23 @@ class Ledger:
     ) -> Iterator[Memory]:
         memory = self._remember(connection)
         try:
-            with _synchronous(connection, synchronous):
-                connection.execute("BEGIN IMMEDIATE")
-                yield memory
-                connection.execute("COMMIT")
+            self._set_synchronous(synchronous, connection)
+            connection.execute("BEGIN IMMEDIATE")
+            yield memory
+            connection.execute("COMMIT")
         except BaseException as error:
             self._memory = None
             _roll_back(connection)
             if isinstance(error, sqlite3.Error):
                 raise StoreFailed(f"nothing was stored: {error}") from error
             raise
+
+    def _set_synchronous(self, synchronous: str, connection: sqlite3.Connection) -> None:
+        """Invariant: a commit begins with FULL, whatever became of what set it otherwise."""
+        if self._synchronous != synchronous:
+            self._synchronous = ""
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
 
     def _store(self, incoming: Incoming, memory: Memory, page: LogPage) -> Stored | None:
         user = memory.user(incoming.user)
@@ -186,19 +194,6 @@ class Ledger:
             max_depth=rules.max_depth,
             policy=rules.policy,
         )
-
-
-@contextmanager
-def _synchronous(connection: sqlite3.Connection, how: str) -> Iterator[None]:
-    """The writer's connection is FULL, but for as long as this lasts."""
-    if how == "FULL":
-        yield
-        return
-    connection.execute(f"PRAGMA synchronous = {how}")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA synchronous = FULL")
 
 
 def _oldest_base(diffs: Sequence[Any], head: int) -> int:

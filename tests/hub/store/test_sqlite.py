@@ -1,6 +1,7 @@
 """The SQLite store under the contract, and what is its own: its file, its lock, its columns."""
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import os
@@ -150,6 +151,28 @@ async def test_a_fold_that_fails_is_tried_again(
         while not await store.count("ada", 0):
             await asyncio.sleep(0.01)
     assert not bench.is_broken()
+    await store.close()
+
+
+async def test_a_commit_is_synced_wherever_the_fold_before_it_failed(tmp_path: Path) -> None:
+    """Putting `synchronous` back to FULL could fail; the commits after that were acked unsynced."""
+    bench = SqliteBench(tmp_path, inline, folds=False)
+    store = await bench.open()
+    full = 2
+    for step in itertools.count():
+        await store.commit([push(step + 1, create("a"))])
+        bench.break_at(step)
+        with contextlib.suppress(StoreFailed):
+            await bench.fold()
+        is_over = bench.is_broken()
+        await store.commit([push(1, create("a"), user=f"user-{step}")])
+        [synchronous] = await bench.store._writer.run(
+            lambda connection: connection.execute("PRAGMA synchronous").fetchone()
+        )
+        assert synchronous == full, step
+        if is_over:
+            break
+    assert step > 5
     await store.close()
 
 
