@@ -150,7 +150,7 @@ async def test_a_failed_commit_lets_go_of_the_users_lock(tmp_path: Path) -> None
 
 
 @in_virtual_time
-async def test_a_group_is_handed_out_while_the_next_one_is_written(tmp_path: Path) -> None:
+async def test_a_group_is_handed_out_before_the_next_one_is_written(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "hub.db") as site:
         ada, bob = await live(site, "ada", "bob")
         site.store.hold()
