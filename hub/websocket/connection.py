@@ -251,10 +251,14 @@ class WebSocketLink(asyncio.Protocol):
             self._take_fragment(frame)
 
     def _take_fragment(self, frame: Frame) -> None:
-        """Put a message together; `websockets` has seen to the order and the size of the whole."""
+        """Put a message together; `websockets` has seen to the order and the size of the whole.
+
+        An empty fragment adds nothing to that size, and so must add nothing here.
+        """
         if frame.opcode is not Opcode.CONT:
             self._fragments = [bytes((frame.opcode,))]
-        self._fragments.append(bytes(frame.data))
+        if frame.data:
+            self._fragments.append(bytes(frame.data))
         if frame.fin:
             kind, *parts = self._fragments
             self._fragments = []

@@ -167,6 +167,19 @@ async def test_a_message_in_a_thousand_fragments_arrives() -> None:
     assert peer.heard == [b"<" + b"*" * 998 + b">", "next"]
 
 
+@in_virtual_time
+async def test_empty_fragments_without_end_cost_nothing() -> None:
+    """Each was kept, and none counted against the largest size: so a peer could fill the memory."""
+    peer = Peer()
+    await peer.begin()
+    peer.send(text("begun", fin=False))
+    for _ in range(100):
+        peer.send(*[raw(Opcode.CONT, b"", fin=False)] * 100)
+    assert len(peer.link._fragments) == 2
+    peer.send(raw(Opcode.CONT, b", done"))
+    assert peer.heard == ["begun, done"]
+
+
 # 6: UTF-8
 
 
