@@ -344,3 +344,22 @@ class Phone:
             and any(name <= message.last_push_id for name in self.kept.pushes),
         }
         self.happened.update(name for name, is_so in notes.items() if is_so)
+
+
+def server_state(phone: Phone) -> dict[Key, dict[str, Any]]:
+    """What the device holds of the hub, beneath its pending edits."""
+    return {
+        (model, name): dict(known.fields)
+        for model, names in phone.replica._objects.items()
+        for name, known in names.items()
+        if known.fields is not None
+    }
+
+
+def shown(phone: Phone) -> dict[Key, dict[str, Any]]:
+    """What the device's user sees."""
+    return {
+        (model, fields["id"]): dict(fields)
+        for model in {model for model, _ in phone.kept.objects}
+        for fields in phone.replica.shown(model)
+    }

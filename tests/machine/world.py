@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
@@ -21,10 +21,7 @@ from hub.limits import Limits
 from hub.store.errors import StoreFailed
 from hub.store.interface import Incoming, Stored
 from hub.store.ledger import Rules
-from hub.store.schema import connect, prepare
-from hub.store.sqlite import SqliteStore
 from hub.user import Waiting
-from protocol.diffs import Key
 from protocol.messages import (
     POLLING_DEVICE,
     Error,
@@ -34,10 +31,12 @@ from protocol.messages import (
     encode,
 )
 from tests.machine.disk import Disk
+from tests.machine.files import Backup, empty_file, name_logs_anew
 from tests.machine.line import Line
-from tests.machine.phone import Phone, Sketch
+from tests.machine.phone import Phone, Sketch, server_state, shown
 from tests.machine.record import Record
 from tests.machine.stillness import StillLoop
+from tests.machine.watched import Poller, Watched
 
 T = TypeVar("T")
 
@@ -61,44 +60,6 @@ class Sizes(NamedTuple):
     last_step: int = 2
     fold_rows: int = 2
     under_way: int = 2
-
-
-class Watched(SqliteStore):
-    """The store, telling the test what it has decided."""
-
-    def __init__(self, *args: Any, world: World) -> None:
-        super().__init__(*args)
-        self._world = world
-
-    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
-        self._world.unheard = group
-        try:
-            stored = await super().commit(group)
-        finally:
-            self._world.unheard = ()
-        self._world.observe(group, stored)
-        return stored
-
-
-class Poller:
-    """A polling client's request, as the session of a socket would be: told when it is stored."""
-
-    def __init__(self) -> None:
-        self.done = asyncio.Event()
-
-    def settled(self, _waiting: Waiting, _stored: Stored | None, /) -> None:
-        self.done.set()
-
-    def failed(self, _waiting: Waiting, /) -> None:
-        self.done.set()
-
-
-class Backup(NamedTuple):
-    """The hub's file, what had happened by then, and how far each device had said it was."""
-
-    path: Path
-    records: dict[str, Record]
-    reported: dict[str, int]
 
 
 NORMAL = Sizes()
@@ -271,7 +232,7 @@ class World:
         self._kill_hub()
         self._cut_all()
         self.path = backup.path
-        _name_logs_anew(self.path, f"restored-{next(self.numbers)}")
+        name_logs_anew(self.path, f"restored-{next(self.numbers)}")
         self.records = backup.records
         for phone in self.phones.values():
             record = self.record(phone.user)
@@ -536,40 +497,3 @@ class World:
 
     def _rows(self, user: str) -> list[Stored]:
         return list(self.do(self.store.log(user, 0, 10**9)))
-
-
-def server_state(phone: Phone) -> dict[Key, dict[str, Any]]:
-    """What the device holds of the hub, beneath its pending edits."""
-    return {
-        (model, name): dict(known.fields)
-        for model, names in phone.replica._objects.items()
-        for name, known in names.items()
-        if known.fields is not None
-    }
-
-
-def shown(phone: Phone) -> dict[Key, dict[str, Any]]:
-    """What the device's user sees."""
-    return {
-        (model, fields["id"]): dict(fields)
-        for model in {model for model, _ in phone.kept.objects}
-        for fields in phone.replica.shown(model)
-    }
-
-
-def _name_logs_anew(path: Path, name: str) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE users SET log_id = ? || '-' || user_no", (name,))
-    connection.commit()
-    connection.close()
-
-
-@cache
-def empty_file() -> bytes:
-    """A hub file without anything in it: making one costs more than copying it."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hub.db"
-        connection = connect(path)
-        prepare(connection, path)
-        connection.close()
-        return path.read_bytes()

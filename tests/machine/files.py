@@ -1,0 +1,41 @@
+"""Hub files: an empty one, copies of one, and a copy that begins another history."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from hub.store.schema import connect, prepare
+
+if TYPE_CHECKING:
+    from tests.machine.record import Record
+
+
+class Backup(NamedTuple):
+    """The hub's file, what had happened by then, and how far each device had said it was."""
+
+    path: Path
+    records: dict[str, Record]
+    reported: dict[str, int]
+
+
+def name_logs_anew(path: Path, name: str) -> None:
+    """Begin another history of each user, as a restore does."""
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE users SET log_id = ? || '-' || user_no", (name,))
+    connection.commit()
+    connection.close()
+
+
+@cache
+def empty_file() -> bytes:
+    """A hub file without anything in it: making one costs more than copying it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hub.db"
+        connection = connect(path)
+        prepare(connection, path)
+        connection.close()
+        return path.read_bytes()
