@@ -31,7 +31,7 @@ from hub.store.schema import check, connect, prepare
 from protocol.diffs import Held, Key
 
 T = TypeVar("T")
-FOLD_SECONDS: Final = 0.25
+FOLD_SECONDS: Final = 0.5
 """How long objects may lie behind the log."""
 FOLD_ROWS: Final = 8000
 """How many rows of the log may wait to be folded: a start after a crash folds them, and whoever
