@@ -100,8 +100,16 @@ async def _send_log(session: CatchingUp, user: User, store: Store, limits: Limit
     """Send from the log until little is missing, unless the user runs away from the device."""
     most = max(limits.max_log_pushes, user.head - session.place.clock)
     while LAST_STEP < user.head - session.place.clock <= most and not session.is_closed:
-        _send_rows(session, await store.log(user.name, session.place.clock, PAGE_BYTES))
+        rows = await store.log(user.name, session.place.clock, PAGE_BYTES)
+        if not _follow(session.place, rows):
+            return
+        _send_rows(session, rows)
         await session.link.drained()
+
+
+def _follow(place: Place, rows: Sequence[Stored]) -> bool:
+    """Whether a device can be told these next; not if the log has meanwhile lost what it lacks."""
+    return bool(rows) and rows[0].clock == place.clock + 1
 
 
 def _send_rows(session: CatchingUp, rows: Iterable[Stored]) -> None:
@@ -119,7 +127,9 @@ async def _finish(session: CatchingUp, user: User, store: Store) -> bool:
         if session.is_closed or user.head - session.place.clock > LAST_STEP:
             return False
         if session.place.clock < user.head:
-            _send_rows(session, await store.log(user.name, session.place.clock, PAGE_BYTES))
+            rows = await store.log(user.name, session.place.clock, PAGE_BYTES)
+            if _follow(session.place, rows):
+                _send_rows(session, rows)
         if session.place.clock < user.head:
             return False
         standing = await store.device(user.name, session.device)

@@ -100,8 +100,8 @@ def serve(**flags: object) -> None:
 
     Every setting may be given as a flag, as a variable in the environment (its name stands in
     brackets) or as a key of the TOML file named with --config (named like the flag, with _ for -;
-    limits in the table [limits]). The flag counts before the variable, the variable before the
-    file.
+    limits in the table [limits], retention in [retention]). The flag counts before the variable,
+    the variable before the file.
 
     Exactly one of --dev, --token-secret-file and --token-key-file says whose tokens count.
 

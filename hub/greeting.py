@@ -15,6 +15,14 @@ class Place(msgspec.Struct, frozen=True):
     clock: int
     half: Half | None
 
+    @property
+    def deletions(self) -> int:
+        """The clock behind which each deletion is still to come.
+
+        Half-way from nothing, one older than the paging was never owed to the device.
+        """
+        return self.half.head if self.half and self.half.from_ == 0 else self.clock
+
 
 def place_of(hello: Hello, user: User) -> Place | None:
     """Where the device is in the user's history; None: in another one, so it begins again."""
@@ -22,12 +30,10 @@ def place_of(hello: Hello, user: User) -> Place | None:
     if hello.log_id != user.log_id and not (hello.log_id is None and nothing_yet):
         return None
     known = max(hello.logical_clock, hello.half.head if hello.half else 0)
-    # Half-way from nothing, a tombstone older than the paging was never owed to the device.
-    from_nothing = hello.half is not None and hello.half.from_ == 0
-    seen = hello.half.head if hello.half and from_nothing else hello.logical_clock
-    if known > user.head or seen < user.line:
+    place = Place(hello.logical_clock, hello.half)
+    if known > user.head or place.deletions < user.line:
         return None
-    return Place(hello.logical_clock, hello.half)
+    return place
 
 
 def welcome(

@@ -17,11 +17,14 @@ from hub.commit import GroupCommit
 from hub.limits import Limits
 from hub.link import Link
 from hub.session import CLOSE_SECONDS, Services, Session
+from hub.states import State
 from hub.store.interface import Store
 from hub.user import Users
 from protocol import closing
 
 SWEEP_SECONDS: Final = 1.0
+SEEN_SECONDS: Final = 7200.0
+"""How often the store is told of a device that stays connected."""
 
 logger: Final = structlog.get_logger("hub")
 
@@ -43,6 +46,8 @@ class Hub:
             store, self.users, authority, limits, now, self._ungreeted.discard
         )
         self._progress: dict[Session, tuple[int, float]] = {}
+        self._noted: dict[Session, float] = {}
+        store.on_line(self._raise_line)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -74,6 +79,7 @@ class Hub:
             self.sessions.discard(session)
             self._ungreeted.discard(session)
             self._progress.pop(session, None)
+            self._noted.pop(session, None)
 
     async def stop(self) -> None:
         """Let what is under way finish, then tell everybody; the links close by themselves."""
@@ -89,6 +95,15 @@ class Hub:
             and len(self._ungreeted) < self.limits.max_ungreeted
         )
 
+    def _raise_line(self, name: str, line: int) -> None:
+        """Before deletions are forgotten, let nobody be on their way who has not heard of them."""
+        user = self.users.known(name)
+        if user is not None:
+            user.line = max(user.line, line)
+            for session in tuple(user.devices.values()):
+                if isinstance(session, Session):
+                    session.stay_above(line)
+
     async def _keep_sweeping(self) -> None:
         """One clock for all deadlines, so that an idle device costs no timer of its own."""
         loop = asyncio.get_running_loop()
@@ -103,12 +118,21 @@ class Hub:
             if now - session.closing_since > CLOSE_SECONDS:
                 session.link.abort()
             return
+        self._note_seen(session, now)
         grant = session.grant
         if grant is not None and grant.expires is not None and grant.expires <= wall:
             session.end(closing.UNAUTHORIZED, "the token has run out")
         elif self._is_stalled(session, now):
             logger.info("cut off", user=session.user_name, device=session.device, why="stalled")
             session.link.abort()
+
+    def _note_seen(self, session: Session, now: float) -> None:
+        """Say now and then of a device that stays connected that it is here."""
+        if session.state is State.GREETING:
+            return
+        if now - self._noted.setdefault(session, now) > SEEN_SECONDS:
+            self._noted[session] = now
+            session.note_seen()
 
     def _is_stalled(self, session: Session, now: float) -> bool:
         """Whether the peer has taken nothing at all for too long, though there was something."""

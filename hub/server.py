@@ -83,6 +83,7 @@ def open_store(settings: Settings) -> Store:
         max_object_bytes=limits.max_object_bytes,
         max_depth=limits.max_depth,
         policy=load_policy(settings.policy) if settings.policy else None,
+        retention=settings.retention,
     )
     return SqliteStore(settings.data, rules)
 

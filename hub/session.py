@@ -154,6 +154,7 @@ class Session:
         services = self._services
         async with user.lock:
             self._enter(user)
+            self.note_seen()
             standing = await services.store.device(user.name, self.device)
             if self.is_closed:
                 return
@@ -305,6 +306,15 @@ class Session:
     def _send(self, frame: bytes) -> None:
         if not self.is_closed:
             self.link.send(frame)
+
+    def note_seen(self) -> None:
+        """Let the store know that the device is here: what it needs is kept."""
+        self._services.store.received(self.user_name, self.device, 0)
+
+    def stay_above(self, line: int) -> None:
+        """End, if deletions up to this clock are about to be forgotten and are yet to be told."""
+        if self.state is State.CATCHING_UP and self.place.deletions < line:
+            self.end(closing.SHUTTING_DOWN, "too far behind what was deleted; come back, and reset")
 
     # Catching up
 

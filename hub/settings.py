@@ -1,8 +1,9 @@
-"""What the operator decides, each setting defined once: by its field in `Settings` or `Limits`.
+"""What the operator decides, each setting defined once: by its field.
 
-The field's name, type, bounds, default and text make its flag (`--http-port`), its variable in the
-environment (`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; limits in the table
-`[limits]`) and its line in the help. What is said more than once counts in this order:
+The structs are `Settings`, `Limits` and `Retention`. The field's name, type, bounds, default and
+text make its flag (`--http-port`), its variable in the environment (`MOBYNC_HTTP_PORT`), its key in
+the TOML file (`http_port`; of the latter two in the tables `[limits]` and `[retention]`) and its
+line in the help. What is said more than once counts in this order:
 
     flag > environment > TOML file > default
 
@@ -25,6 +26,7 @@ from msgspec import Meta
 
 from hub.errors import SettingsError
 from hub.limits import Limits
+from hub.retention import Retention
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "text", "json"]
@@ -35,13 +37,18 @@ GROUPS: Final = (
     "Tokens",
     "Application rules",
     "Limits",
+    "Retention",
     "Logs",
     "Settings file",
 )
-_LISTENING, _DATA, _TOKENS, _RULES, _LIMITS, _LOGS, _FILE = GROUPS
+_LISTENING, _DATA, _TOKENS, _RULES, _LIMITS, _RETENTION, _LOGS, _FILE = GROUPS
 
 _ENV_PREFIX: Final = "MOBYNC_"
-_LIMITS_TABLE: Final = "limits"
+_TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
+    "limits": (Limits, _LIMITS),
+    "retention": (Retention, _RETENTION),
+}
+"""Fields of `Settings` that are tables in the TOML file, and their heading in the help."""
 _CONFIG: Final = "config"
 _LONGEST_SHOWN: Final = 80
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
@@ -144,10 +151,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "auto"
 
     config: Annotated[
-        Path | None, _in(_FILE, "A TOML file with any of these settings, limits under [limits].")
+        Path | None,
+        _in(
+            _FILE,
+            "A TOML file with any of these settings, those of two groups in its tables "
+            "[limits] and [retention].",
+        ),
     ] = None
 
     limits: Limits = Limits()
+    retention: Retention = Retention()
 
     def __post_init__(self) -> None:
         self._check_tokens()
@@ -246,7 +259,7 @@ class Definition(NamedTuple):
     @property
     def group(self) -> str:
         """Under which heading of `GROUPS` it stands."""
-        group: str = (self.meta.extra or {}).get("group", _LIMITS)
+        group: str = (self.meta.extra or {}).get("group") or _TABLES[self.table][1]
         return group
 
     @property
@@ -319,7 +332,10 @@ def _definitions(struct: type[msgspec.Struct], table: str) -> Iterator[Definitio
             yield Definition(field.name, field.type, field.default, meta, table)
 
 
-DEFINITIONS: Final = (*_definitions(Settings, ""), *_definitions(Limits, _LIMITS_TABLE))
+DEFINITIONS: Final = (
+    *_definitions(Settings, ""),
+    *(item for table, (struct, _) in _TABLES.items() for item in _definitions(struct, table)),
+)
 _BY_KEY: Final = {definition.key: definition for definition in DEFINITIONS if definition.key}
 
 
@@ -363,8 +379,10 @@ def _build(given: Mapping[str, Given]) -> Settings:
     values: dict[str, Any] = {
         item.name: _read(item, given[item.name]) for item in DEFINITIONS if item.name in given
     }
-    bounds = {name: values.pop(name) for name in Limits.__struct_fields__ if name in values}
-    return Settings(**values, limits=Limits(**bounds))
+    for table, (struct, _heading) in _TABLES.items():
+        own = [name for name in struct.__struct_fields__ if name in values]
+        values[table] = struct(**{name: values.pop(name) for name in own})
+    return Settings(**values)
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, Given]:
@@ -403,7 +421,7 @@ def _parse(path: Path) -> dict[str, Any]:
 def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """Every key with its value, a key of a table as `table.key`."""
     for key, value in tables.items():
-        if isinstance(value, dict) and (value or key == _LIMITS_TABLE):
+        if isinstance(value, dict) and (value or key in _TABLES):
             yield from ((f"{key}.{inner}", each) for inner, each in value.items())
         else:
             yield key, value

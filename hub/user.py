@@ -159,6 +159,10 @@ class Users:
             user.guests -= 1
             self._retire(user)
 
+    def known(self, name: str) -> User | None:
+        """A user that is in memory."""
+        return self._users.get(name)
+
     def _retire(self, user: User) -> None:
         """Forget a user whom nobody visits, once nothing of it waits to be stored."""
         is_known = self._users.get(user.name) is user

@@ -72,6 +72,7 @@ async def poll(hub: Hub, body: bytes) -> Poll:
     request = await _decode(body)
     grant = _check_token(hub, request)
     edits = await _aside(len(body), edits_of, request, hub.limits.max_depth)
+    hub.store.received(grant.user, POLLING_DEVICE, 0)
     async with hub.users.visit(grant.user) as user:
         _check_clock(request, user)
         if edits:
@@ -158,7 +159,10 @@ async def _look(store: Store, user: User, request: Request, edits: Sequence[Edit
             heard = await _aside(sum(len(row.diffs) for row in rows), hear, edits, rows)
         else:
             heard = hear_all(edits, rows, await _changed(store, user, clock))
-        return View(user.name, user.head, heard, await _held(store, user, heard))
+        view = View(user.name, user.head, heard, await _held(store, user, heard))
+    # Deletions may have been forgotten while they were looked for.
+    _check_clock(request, user)
+    return view
 
 
 async def _log(store: Store, user: User, after: int) -> list[Stored]:

@@ -12,27 +12,32 @@ from typing import Final
 
 import orjson
 
+from hub.retention import Retention
 from hub.store.memory import Memory, UserEntry
+from hub.store.retention import due_after_fold
 from hub.store.rows import object_row
+from protocol.diffs import Tombstone
 
 STEP_ROWS: Final = 64
 """Rows of the file that one step writes, about: what a commit may have to wait for."""
 SHARE_OF_REST: Final = 64
 """A step takes at least such a part of the unfolded log, so that the fold is never outrun."""
-MOST_IN_RUN: Final = 100
-"""Clocks in one row of `log_clocks`; whoever looks for one reads them all."""
+MOST_IN_RUN: Final = 50
+"""Clocks in one row of `log_clocks`, which then fits on its page; who looks for one reads all."""
 
 _CLOCKS: Final = "INSERT INTO log_clocks (user_no, clock, seqs) VALUES (?, ?, ?)"
 _OBJECT: Final = """
 INSERT INTO objects
-  (user_no, model, id, created, clock, timestamp, device_no, fields, stamps)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+  (user_no, model, id, created, clock, timestamp, device_no, fields, stamps, deleted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (user_no, model, id) DO UPDATE SET
   created = excluded.created, clock = excluded.clock, timestamp = excluded.timestamp,
-  device_no = excluded.device_no, fields = excluded.fields, stamps = excluded.stamps
+  device_no = excluded.device_no, fields = excluded.fields, stamps = excluded.stamps,
+  deleted_at = excluded.deleted_at
 """
 _HEAD: Final = "UPDATE users SET head = ? WHERE user_no = ?"
-_DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ? WHERE device_no = ?"
+_DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ?, seen = ? WHERE device_no = ?"
+_DUE: Final = "UPDATE users SET due = ? WHERE user_no = ?"
 
 
 def next_step(memory: Memory, up_to: int) -> Sequence[UserEntry]:
@@ -46,13 +51,20 @@ def next_step(memory: Memory, up_to: int) -> Sequence[UserEntry]:
     return list(users.values())
 
 
-def write_step(connection: sqlite3.Connection, users: Sequence[UserEntry], folded: int) -> None:
-    """Write all that these users' unfolded rows have changed."""
+def write_step(
+    connection: sqlite3.Connection,
+    users: Sequence[UserEntry],
+    folded: int,
+    now: int,
+    keeps: Retention,
+) -> None:
+    """Write all that these users' unfolded rows have changed, at the moment `now` (ms)."""
     connection.executemany(_CLOCKS, chain.from_iterable(map(_runs, users)))
-    connection.executemany(_OBJECT, chain.from_iterable(map(_object_rows, users)))
+    objects = chain.from_iterable(_object_rows(user, now) for user in users)
+    connection.executemany(_OBJECT, objects)
     connection.executemany(_HEAD, [(user.head, user.number) for user in users if user.rows])
-    devices = chain.from_iterable(user.changed_devices.values() for user in users)
-    connection.executemany(_DEVICE, [(d.last_push_id, d.received, d.number) for d in devices])
+    connection.executemany(_DEVICE, chain.from_iterable(_device_rows(user, now) for user in users))
+    connection.executemany(_DUE, _due_rows(users, now, keeps))
     connection.execute("UPDATE hub SET folded = ?", (folded,))
 
 
@@ -71,7 +83,24 @@ def _runs(user: UserEntry) -> Iterator[tuple[int, int, str]]:
         yield user.number, first + start, rows
 
 
-def _object_rows(user: UserEntry) -> Iterator[tuple[int | str | bytes | None, ...]]:
+def _device_rows(user: UserEntry, now: int) -> Iterator[tuple[int, int, int, int]]:
+    for device in user.changed_devices.values():
+        device.seen = now
+        yield device.last_push_id, device.received, now, device.number
+
+
+def _due_rows(
+    users: Sequence[UserEntry], now: int, keeps: Retention
+) -> Iterator[tuple[int | None, int]]:
+    for user in users:
+        due = due_after_fold(user, now, keeps)
+        if due != user.due:
+            user.due = due
+            yield due, user.number
+
+
+def _object_rows(user: UserEntry, now: int) -> Iterator[tuple[int | str | bytes | None, ...]]:
     numbers = user.device_numbers
     for (model, name), held in user.objects.items():
-        yield (user.number, model, name, *object_row(held, numbers))
+        deleted_at = now if isinstance(held, Tombstone) else None
+        yield (user.number, model, name, *object_row(held, numbers), deleted_at)

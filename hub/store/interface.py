@@ -4,7 +4,7 @@ A store decides (`protocol.merge`) and keeps in one durable transaction. It may 
 behind the log, as long as what it answers, also after a crash, is what the log says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -88,7 +88,11 @@ class Page(NamedTuple):
 
 
 class Store(Protocol):
-    """One hub's data. Every method but `received` raises `StoreFailed`."""
+    """One hub's data. Every method that waits raises `StoreFailed`.
+
+    Behind the log it lets go what its `Retention` no longer keeps: the oldest pushes of a user's
+    log, and tombstones, with which the user's line rises.
+    """
 
     async def open(self) -> None:
         """Open, or make, the data, and bring it to where its log says it is."""
@@ -110,7 +114,10 @@ class Store(Protocol):
         """
 
     async def log(self, user: str, after: int, max_bytes: int) -> Sequence[Stored]:
-        """Pushes with the clocks after + 1, after + 2, …, at least one unless there is none."""
+        """Pushes with the clocks after + 1, after + 2, …, at least one unless there is none.
+
+        Where the log no longer goes back that far, they begin at its first clock.
+        """
 
     async def first_clock(self, user: str) -> int:
         """The first clock that the log still holds; head + 1 if it holds none."""
@@ -125,4 +132,14 @@ class Store(Protocol):
         """Objects as they stand at the head, less those never heard of."""
 
     def received(self, user: str, device: str, clock: int) -> None:
-        """Note how far a device is; stored soon, and lost without harm."""
+        """Note that a device is here, and how far: 0 if it has not said so on this connection.
+
+        Stored soon, and lost without harm.
+        """
+
+    def on_line(self, tell: Callable[[str, int], None]) -> None:
+        """Tell of each line (user, clock) before any tombstone up to it goes.
+
+        Whoever asks for the user from then on is given that line. What was read before may lack
+        no deletion above the old line, and what is read later none above this one.
+        """

@@ -6,32 +6,48 @@ one way to come back, and it is used every time.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from hub.retention import Retention
 from hub.store.appending import LogPage
 from hub.store.errors import StoreFailed
 from hub.store.folding import next_step, write_step
 from hub.store.interface import DeviceStanding, Incoming, Stored, UserStanding
 from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
+from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
+from hub.store.schema import value_of
 from protocol.merge import NO_IDS, Policy, Terms, decide
 from protocol.messages import PushOutcome
 
+T = TypeVar("T")
 CHECKPOINT_BYTES: Final = 2 * 2**20
 """Bytes in the WAL, about, from which on a checkpoint is due: it should hold no commit up long."""
-PAGE_BYTES: Final = 4096
-COMMIT_BYTES: Final = 2 * PAGE_BYTES
+PAGE_BYTES: Final = 2048
+COMMIT_BYTES: Final = 4 * PAGE_BYTES
 """What a commit costs in the WAL beside its diffs, about."""
+SEEN_MS: Final = 3_600_000
+"""A device that is seen again within an hour is not written down again for that alone."""
+SPARE_SHARE: Final = 16
+"""Free pages in this part of the file stay there for what comes next."""
+LEAST_SPARE: Final = 16
+"""And so many in any case."""
+PAGES_BACK: Final = 16
+"""Pages of the file that are given back in one unit of work."""
 _REFUSED: Final = """
-SELECT push_id, refused FROM log
-WHERE user_no = ? AND device_no = ? AND clock > ? AND refused IS NOT NULL ORDER BY clock
+SELECT push_id, refused FROM outcomes WHERE user_no = :user AND device_no = :device
+  AND clock > :received
+UNION ALL
+SELECT push_id, refused FROM log WHERE user_no = :user AND device_no = :device
+  AND clock > :received AND refused IS NOT NULL
 """
+# Both halves come in the order of their clocks, and the log begins behind what was dropped of it.
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +59,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_object_bytes: int
     max_depth: int
     policy: Policy | None = None
+    retention: Retention = Retention()
 
 
 class Ledger:
@@ -53,6 +70,7 @@ class Ledger:
         self._memory: Memory | None = None
         self._wal_bytes = 0
         self._synchronous = ""
+        self._next_due: int | None = 0
 
     def user(self, name: str, connection: sqlite3.Connection) -> UserStanding:
         """How a user stands; made where it is new."""
@@ -68,7 +86,7 @@ class Ledger:
         device = owner.devices.get(name) if owner else None
         if owner is None or device is None:
             return DeviceStanding(0, 0, ())
-        place = owner.number, device.number, device.received
+        place = {"user": owner.number, "device": device.number, "received": device.received}
         outcomes = [
             PushOutcome(push_id, tuple(leftovers.lost), tuple(leftovers.rejected))
             for push_id, refused in connection.execute(_REFUSED, place)
@@ -93,9 +111,12 @@ class Ledger:
         """Take in how far devices are; the row of the log from which on nobody is behind yet."""
         if received:
             with self._transaction(connection, synchronous="NORMAL") as memory:
+                long_ago = self._rules.now() - SEEN_MS
                 for (user_name, device_name), clock in received.items():
                     user = memory.user(user_name)
-                    memory.note_received(user, memory.device(user, device_name), clock)
+                    device = memory.device(user, device_name)
+                    if clock > device.received or device.seen < long_ago:
+                        memory.note_received(user, device, clock)
         return self._remember(connection).seq + 1
 
     def fold(self, up_to: int, connection: sqlite3.Connection) -> bool:
@@ -106,16 +127,60 @@ class Ledger:
         users = next_step(self._remember(connection), up_to)
         if not users:
             return False
+        now, keeps = self._rules.now(), self._rules.retention
         with self._transaction(connection, synchronous="NORMAL") as memory:
-            write_step(connection, users, memory.folded(users))
+            write_step(connection, users, memory.folded(users), now, keeps)
         self._wal_bytes += PAGE_BYTES * sum(user.weight for user in users)
         memory.forget_unfolded(users)
+        self._expect(user.due for user in users)
         return any(memory.oldest(up_to))
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move the WAL into the file, so that it is written over, and not grown."""
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._wal_bytes = 0
+
+    @property
+    def has_due(self) -> bool:
+        """Whether it is time to look for what retention lets go."""
+        return self._next_due is not None and self._next_due <= self._rules.now()
+
+    def horizon(self, connection: sqlite3.Connection) -> Horizon:
+        """How far back everything is kept as of now."""
+        return horizon_at(connection, self._rules.now(), self._rules.retention)
+
+    def look(
+        self, horizon: Horizon, after: tuple[int, int], connection: sqlite3.Connection
+    ) -> Looked:
+        """Look at the users who are due next."""
+        return look(connection, self._remember(connection), horizon, after)
+
+    def retire(
+        self, pages: int, work: Callable[[sqlite3.Connection, Memory], T], connection: Any
+    ) -> T:
+        """Do a step of what retention asks for, which writes about so many pages."""
+        with self._transaction(connection, synchronous="NORMAL") as memory:
+            done = work(connection, memory)
+        self._wal_bytes += PAGE_BYTES * pages
+        return done
+
+    def rest(self, connection: sqlite3.Connection) -> None:
+        """Find out when there is something to look at again."""
+        self._next_due = next_due(connection)
+
+    def give_back(self, connection: sqlite3.Connection) -> bool:
+        """Give some free pages back, if there are many; whether that was so."""
+        free, pages = value_of(connection, "freelist_count"), value_of(connection, "page_count")
+        if free <= max(LEAST_SPARE, pages // SPARE_SHARE):
+            return False
+        with self._transaction(connection, synchronous="NORMAL"):
+            connection.execute(f"PRAGMA incremental_vacuum({PAGES_BACK})").fetchall()
+        self._wal_bytes += 2 * PAGE_BYTES * PAGES_BACK
+        return value_of(connection, "freelist_count") < free
+
+    def _expect(self, dues: Iterable[int | None]) -> None:
+        known = [due for due in (self._next_due, *dues) if due is not None]
+        self._next_due = min(known, default=None)
 
     @property
     def unfolded(self) -> int:
@@ -178,7 +243,7 @@ class Ledger:
         first, ids = user.head + 1, NO_IDS
         if incoming.again or incoming.polled:
             connection = page.write()
-            first = first_clock(connection, user.number) or first
+            first = first_clock(connection, user.number)
             ids = read_ids(connection, user.number, _oldest_base(incoming.diffs, user.head))
         return Terms(
             user=user.name,

@@ -27,33 +27,46 @@ SELECT log.seq, users.name, devices.name, log.push_id, CAST(log.diffs AS BLOB)
 FROM log JOIN users USING (user_no) JOIN devices USING (device_no)
 WHERE log.seq > (SELECT folded FROM hub) AND log.clock > users.head ORDER BY log.seq
 """
+_USER: Final = """
+SELECT user_no, name, log_id, head, line, dropped, held, due FROM users WHERE name = ?
+"""
+_DEVICES: Final = """
+SELECT device_no, name, last_push_id, received, seen FROM devices WHERE user_no = ?
+"""
 _LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 
 
 class DeviceEntry:
-    """A device as the log says."""
+    """A device as the log says; `seen` is when it was here, in ms, within an hour."""
 
-    __slots__ = ("last_push_id", "name", "number", "received")
+    __slots__ = ("last_push_id", "name", "number", "received", "seen")
 
-    def __init__(self, number: int, name: str, last_push_id: int = 0, received: int = 0) -> None:
+    def __init__(
+        self, number: int, name: str, last_push_id: int = 0, received: int = 0, seen: int = 0
+    ) -> None:
         self.number = number
         self.name = name
         self.last_push_id = last_push_id
         self.received = received
+        self.seen = seen
 
 
 class UserEntry:
     """A user and its devices as the log says, and what of it the file does not know yet.
 
     `rows` are the rows of the log that are not folded, `objects` and `changed_devices` what they
-    changed. `behind_from` is above every row before the first of them.
+    changed. `behind_from` is above every row before the first of them. The log begins behind the
+    clock `dropped`; there may be more to drop at `due` (ms), or once devices have passed `held`.
     """
 
     __slots__ = (
         "behind_from",
         "changed_devices",
         "devices",
+        "dropped",
+        "due",
         "head",
+        "held",
         "line",
         "log_id",
         "name",
@@ -62,12 +75,25 @@ class UserEntry:
         "rows",
     )
 
-    def __init__(self, number: int, name: str, log_id: str, head: int, line: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        log_id: str,
+        head: int = 0,
+        line: int = 0,
+        dropped: int = 0,
+        held: int | None = None,
+        due: int | None = None,
+    ) -> None:
         self.number = number
         self.name = name
         self.log_id = log_id
         self.head = head
         self.line = line
+        self.dropped = dropped
+        self.held = held
+        self.due = due
         self.devices: dict[str, DeviceEntry] = {}
         self.behind_from = 0
         self.rows: list[int] = []
@@ -83,6 +109,11 @@ class UserEntry:
     def device_numbers(self) -> Mapping[str, int]:
         """Numbers by names, as stamps have them."""
         return {device.name: device.number for device in self.devices.values()}
+
+    @property
+    def folded(self) -> int:
+        """The clock up to which the file knows the user."""
+        return self.head - len(self.rows)
 
     @property
     def weight(self) -> int:
@@ -142,6 +173,12 @@ class Memory:
         device.received = max(device.received, clock)
         self._fall_behind(user, device, self.seq + 1)
 
+    def forget_tombstones(self, user: UserEntry, keys: Iterable[Key]) -> None:
+        """The file has no such tombstones any more."""
+        for key in keys:
+            held = self._objects.pop((user.number, key), None)
+            self._object_bytes -= _weight(held) if held else 0
+
     def oldest(self, up_to: int) -> Iterator[UserEntry]:
         """Users who were behind at the row `up_to`, those first who have been so longest."""
         return takewhile(lambda user: user.behind_from <= up_to, self.behind.values())
@@ -161,7 +198,7 @@ class Memory:
             for key, held in user.objects.items():
                 self._keep((user.number, key), _measured(held))
             user.rows, user.objects, user.changed_devices = [], {}, {}
-        self._trim()
+        self.trim()
 
     def _take_in(
         self,
@@ -192,7 +229,8 @@ class Memory:
         self._object_bytes += _weight(held) - (_weight(old) if old else 0)
         self._objects[name] = held
 
-    def _trim(self) -> None:
+    def trim(self) -> None:
+        """Forget what was used long ago, where it is more than the bounds allow."""
         while self._object_bytes > MAX_OBJECT_BYTES:
             oldest = next(iter(self._objects))
             self._object_bytes -= _weight(self._objects.pop(oldest))
@@ -202,13 +240,11 @@ class Memory:
                 del self._users[user.name]
 
     def _load_user(self, name: str) -> UserEntry | None:
-        query = "SELECT user_no, name, log_id, head, line FROM users WHERE name = ?"
-        row = self._connection.execute(query, (name,)).fetchone()
+        row = self._connection.execute(_USER, (name,)).fetchone()
         if row is None:
             return None
         user = UserEntry(*row)
-        query = "SELECT device_no, name, last_push_id, received FROM devices WHERE user_no = ?"
-        for device in self._connection.execute(query, (user.number,)):
+        for device in self._connection.execute(_DEVICES, (user.number,)):
             user.devices[device[1]] = DeviceEntry(*device)
         self._users[name] = user
         return user
@@ -217,7 +253,7 @@ class Memory:
         log_id = self._new_log_id()
         query = "INSERT INTO users (name, log_id) VALUES (?, ?)"
         number = self._connection.execute(query, (name, log_id)).lastrowid or 0
-        user = self._users[name] = UserEntry(number, name, log_id, 0, 0)
+        user = self._users[name] = UserEntry(number, name, log_id)
         return user
 
     def _make_device(self, user: UserEntry, name: str) -> DeviceEntry:

@@ -45,12 +45,7 @@ SELECT created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps FROM o
 WHERE user_no = ? AND model = ? AND id = ?
 """
 
-_FIRST_CLOCK: Final = """
-SELECT coalesce(
-  (SELECT min(clock) FROM log_clocks WHERE user_no = :user),
-  (SELECT clock FROM log WHERE seq > (SELECT folded FROM hub) AND user_no = :user
-   ORDER BY seq LIMIT 1))
-"""
+_FIRST_CLOCK: Final = "SELECT dropped + 1 FROM users WHERE user_no = ?"
 
 
 def in_one_read(connection: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -81,10 +76,10 @@ def read_ids(connection: sqlite3.Connection, user: int, after: int) -> frozenset
     return frozenset(name for row in rows for name in _ids(row[3], row[4]))
 
 
-def first_clock(connection: sqlite3.Connection, user: int) -> int | None:
-    """The first clock that the log still holds."""
-    row = connection.execute(_FIRST_CLOCK, {"user": user}).fetchone()
-    return None if row[0] is None else int(row[0])
+def first_clock(connection: sqlite3.Connection, user: int) -> int:
+    """The first clock that the log still holds, or will hold next."""
+    row = connection.execute(_FIRST_CLOCK, (user,)).fetchone()
+    return int(row[0]) if row else 1
 
 
 def folded_head(connection: sqlite3.Connection, user: int) -> int:

@@ -5,6 +5,9 @@ else is written in the transaction that makes them durable. `log_clocks` (where 
 are), `objects`, `devices` and the heads in `users` are written behind it, a few users at a time:
 of each user all of it goes together, so that it is true of the clock that is the user's `head`.
 No row up to `folded` is above its user's head; a start after a crash folds those that are.
+
+Of a user the log begins behind the clock `dropped` (hub/store/retention.py). `TABLES` makes a file
+of today's format; what brings an older one there is in hub/store/upgrade.py.
 """
 
 import contextlib
@@ -16,7 +19,10 @@ from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
 
 APPLICATION_ID: Final = 0x6D6F6279
 """'moby', in the header of every hub file."""
-VERSION: Final = 1
+VERSION: Final = 2
+PAGE_SIZE: Final = 2048
+"""Bytes. A file that can give its space back writes a page more with each commit (SQLite's pointer
+map); with pages of half the usual size a commit still writes less than it did without."""
 
 TABLES: Final = """
 CREATE TABLE hub (
@@ -29,8 +35,12 @@ CREATE TABLE users (
     name TEXT NOT NULL UNIQUE,
     log_id TEXT NOT NULL,
     head INTEGER NOT NULL DEFAULT 0,   -- the clock of the user's last push that is folded
-    line INTEGER NOT NULL DEFAULT 0    -- the newest tombstone that was dropped
+    line INTEGER NOT NULL DEFAULT 0,   -- the newest tombstone that was dropped
+    dropped INTEGER NOT NULL DEFAULT 0, -- up to this clock the log was dropped
+    held INTEGER,                      -- what is next to go waits for a device to pass this clock
+    due INTEGER                        -- ms: when there may be something to drop again
 ) STRICT;
+CREATE INDEX users_due ON users (due) WHERE due IS NOT NULL;
 
 CREATE TABLE devices (
     device_no INTEGER PRIMARY KEY,
@@ -38,6 +48,7 @@ CREATE TABLE devices (
     name TEXT NOT NULL,
     last_push_id INTEGER NOT NULL DEFAULT 0,
     received INTEGER NOT NULL DEFAULT 0,
+    seen INTEGER NOT NULL DEFAULT 0,   -- ms since 1970 by the hub's clock, within an hour
     UNIQUE (user_no, name)
 ) STRICT;
 
@@ -60,6 +71,15 @@ CREATE TABLE log_clocks (              -- runs of a user's pushes
     PRIMARY KEY (user_no, clock)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE outcomes (                -- refused parts of dropped rows, until their device knows
+    user_no INTEGER NOT NULL,
+    device_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    push_id INTEGER NOT NULL,
+    refused TEXT NOT NULL,             -- what lost and was rejected
+    PRIMARY KEY (user_no, device_no, clock)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE objects (
     object_no INTEGER PRIMARY KEY,
     user_no INTEGER NOT NULL,
@@ -71,9 +91,11 @@ CREATE TABLE objects (
     device_no INTEGER NOT NULL,        -- of the newest stamp
     fields TEXT,                       -- NULL: deleted
     stamps TEXT,                       -- where older: [[clocks ago, ms ago, device_no, field, ...]]
+    deleted_at INTEGER,                -- ms since 1970 by the hub's clock; NULL: there
     UNIQUE (user_no, model, id)
 ) STRICT;
 CREATE INDEX objects_by_clock ON objects (user_no, clock);
+CREATE INDEX tombstones ON objects (user_no, clock, deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE VIEW diffs AS                   -- the log in mobync's columns; its clocks count from 0
 SELECT
@@ -129,22 +151,28 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
     """
     try:
-        # FULL: a commit returns after the fdatasync of the WAL. Acked means durable.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        # On macOS fsync leaves data in the drive's cache; elsewhere this changes nothing.
-        connection.execute("PRAGMA fullfsync = ON")
-        # Checkpoints are the writer's own business, after a fold and not inside a commit.
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        if _value(connection, "user_version") == 0:
+        if value_of(connection, "user_version") == 0:
             _make_tables(connection)
+        _set_up(connection)
     except sqlite3.DatabaseError as error:
         raise StoreFailed(f"cannot use {path}: {error}") from None
 
 
+def _set_up(connection: sqlite3.Connection) -> None:
+    # FULL: a commit returns after the fdatasync of the WAL. Acked means durable.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    # On macOS fsync leaves data in the drive's cache; elsewhere this changes nothing.
+    connection.execute("PRAGMA fullfsync = ON")
+    # Checkpoints are the writer's own business, after a fold and not inside a commit.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    # Some builds fill what was deleted with zeros, and write pages for nothing else.
+    connection.execute("PRAGMA secure_delete = FAST")
+
+
 def _check_header(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        version, application = (_value(connection, n) for n in ("user_version", "application_id"))
+        version, application = (value_of(connection, n) for n in ("user_version", "application_id"))
         empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError as error:
         raise StoreFailed(f"cannot read {path}: {error}") from None
@@ -160,12 +188,16 @@ def _check_header(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(
         f"BEGIN IMMEDIATE;{TABLES}"
         f"PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {VERSION};COMMIT;"
     )
 
 
-def _value(connection: sqlite3.Connection, pragma: str) -> int:
+def value_of(connection: sqlite3.Connection, pragma: str) -> int:
+    """What a pragma of SQLite says."""
     row = connection.execute(f"PRAGMA {pragma}").fetchone()
     return int(row[0])

@@ -1,7 +1,7 @@
 """The store in one SQLite file: one writer, readers of their own, the fold behind the log.
 
-The writer and the reader each have a connection and a thread; every method below is one hop. The
-task `_keep_folding` is owned by `open` and `close`.
+The writer and the reader each have a connection and a thread; every method below is one hop. Two
+tasks, which fold and retire, are owned by `open` and `close`.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ from hub.store.interface import (
 )
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
+from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
+from hub.store.upgrade import upgrade
 from protocol.diffs import Held, Key
 
 T = TypeVar("T")
@@ -47,7 +49,9 @@ class SqliteStore:
         self._path = path
         self._open_executor = open_executor
         self._lock = FileLock(path)
+        self._rules = rules
         self._ledger = Ledger(rules)
+        self._retiring = Retiring(self._ledger, self._write)
         self._received: dict[tuple[str, str], int] = {}
         self._behind = asyncio.Event()
         self._pressed = asyncio.Event()
@@ -62,19 +66,25 @@ class SqliteStore:
         async with contextlib.AsyncExitStack() as opened:
             self._lock.acquire()
             opened.callback(self._lock.release)
-            self._writer = await self._open_executor(partial(_connect_writer, self._path))
+            connect_writer = partial(_connect_writer, self._path, self._rules.now)
+            self._writer = await self._open_executor(connect_writer)
             opened.push_async_callback(self._writer.close)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
             opened.push_async_callback(self._reader.close)
             await self._fold()
             self._opened = opened.pop_all()
-        self._folding = asyncio.create_task(self._keep_folding(), name="fold")
+        self._tasks = [
+            asyncio.create_task(self._keep_folding(), name="fold"),
+            asyncio.create_task(self._retiring.run(), name="retire"),
+        ]
 
     async def close(self) -> None:
         """Fold what is left, and leave one whole file behind."""
-        self._folding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._folding
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         async with self._opened:
             with contextlib.suppress(StoreFailed):
                 await self._fold()
@@ -103,13 +113,7 @@ class SqliteStore:
 
     async def first_clock(self, user: str) -> int:
         """The first clock that the log still holds; head + 1 if it holds none."""
-        return await self._read(
-            user,
-            lambda connection, number: (
-                reading.first_clock(connection, number)
-                or reading.folded_head(connection, number) + 1
-            ),
-        )
+        return await self._read(user, reading.first_clock)
 
     async def page(self, user: str, cursor: Cursor, skip_deleted: int, max_bytes: int) -> Page:
         """Objects changed behind the cursor."""
@@ -132,8 +136,12 @@ class SqliteStore:
             user, lambda connection, number: reading.read_objects(connection, number, keys)
         )
 
+    def on_line(self, tell: Callable[[str, int], None]) -> None:
+        """Tell of a user's line before it is raised."""
+        self._retiring.tell = tell
+
     def received(self, user: str, device: str, clock: int) -> None:
-        """Note how far a device is; stored with the next fold."""
+        """Note that a device is here, and how far; stored with the next fold."""
         known = self._received.get((user, device), 0)
         self._received[user, device] = max(known, clock)
         self._behind.set()
@@ -192,10 +200,11 @@ class SqliteStore:
         return more
 
 
-def _connect_writer(path: Path) -> sqlite3.Connection:
+def _connect_writer(path: Path, now: Callable[[], int]) -> sqlite3.Connection:
     check(path)
     connection = connect(path)
     try:
+        upgrade(connection, path, now())
         prepare(connection, path)
     except BaseException:
         connection.close()

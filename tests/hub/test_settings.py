@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hub.errors import SettingsError
 from hub.limits import Limits
+from hub.retention import Retention
 from hub.settings import DEFINITIONS, GROUPS, Definition, Settings, load
 
 BY_NAME = {item.name: item for item in DEFINITIONS}
@@ -67,7 +68,7 @@ def as_toml(value: object) -> str:
 
 
 def value_in(settings: Settings, item: Definition) -> object:
-    return getattr(settings.limits if item.table else settings, item.name)
+    return getattr(getattr(settings, item.table) if item.table else settings, item.name)
 
 
 def error_of(action: Callable[[], object]) -> SettingsError:
@@ -92,8 +93,9 @@ def test_every_setting_has_names_of_its_own_a_group_and_a_help() -> None:
         assert item.help.endswith(".")
 
 
-def test_every_field_of_settings_and_limits_is_a_setting() -> None:
-    fields = {*Settings.__struct_fields__, *Limits.__struct_fields__} - {"limits"}
+def test_every_field_of_settings_limits_and_retention_is_a_setting() -> None:
+    tables = {*Limits.__struct_fields__, *Retention.__struct_fields__}
+    fields = {*Settings.__struct_fields__, *tables} - {"limits", "retention"}
     assert {item.name for item in DEFINITIONS} == fields
 
 

@@ -1,0 +1,122 @@
+"""Bringing a hub file of an older format up to today's: forward, in place, with a copy beside it.
+
+Each step is one transaction, which ends with the new format's number: a process that is killed
+leaves the file as it was or as it should be, and the next start goes on from there.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from hub.store.errors import StoreFailed
+from hub.store.schema import VERSION, value_of
+
+STEPS: Final[Mapping[int, str]] = {
+    1: """
+ALTER TABLE users ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN held INTEGER;
+ALTER TABLE users ADD COLUMN due INTEGER;
+UPDATE users SET due = {now};
+CREATE INDEX users_due ON users (due) WHERE due IS NOT NULL;
+ALTER TABLE devices ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
+UPDATE devices SET seen = {now};
+CREATE TABLE outcomes (
+    user_no INTEGER NOT NULL,
+    device_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    push_id INTEGER NOT NULL,
+    refused TEXT NOT NULL,
+    PRIMARY KEY (user_no, device_no, clock)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE objects ADD COLUMN deleted_at INTEGER;
+UPDATE objects SET deleted_at = {now} WHERE fields IS NULL;
+CREATE INDEX tombstones ON objects (user_no, clock, deleted_at) WHERE deleted_at IS NOT NULL;
+""",
+}
+"""What makes the next format of each older one. A device or a deletion of which the old file does
+not say when it was counts from now."""
+
+_INCREMENTAL: Final = 2
+
+logger: Final = structlog.get_logger("store")
+
+
+def upgrade(connection: sqlite3.Connection, path: Path, now: int) -> None:
+    """Bring a file to today's format, if it is of an older one; nothing is done to a new file.
+
+    Raises:
+        StoreFailed: says what to do; the file is as it was.
+
+    """
+    try:
+        version = value_of(connection, "user_version")
+        if 0 < version < VERSION:
+            copy = _back_up(connection, path, version)
+            for older in range(version, VERSION):
+                _take_step(connection, older, now)
+            logger.info("upgraded", file=str(path), format=VERSION, was=version, backup=str(copy))
+        if version and value_of(connection, "auto_vacuum") != _INCREMENTAL:
+            _rebuild(connection, path)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreFailed(
+            f"cannot upgrade {path} to format {VERSION}: {error}; it is as it was. Make room for "
+            "a copy of it on its disk, and start the hub again"
+        ) from None
+
+
+def backup_of(path: Path, version: int) -> Path:
+    """Where the copy of a file is kept that was of an older format."""
+    return path.with_name(f"{path.name}.v{version}-backup")
+
+
+def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
+    """Copy the file. Invariant: a file of the copy's name is a whole copy, on the disk."""
+    target = backup_of(path, version)
+    unfinished = target.with_name(target.name + ".part")
+    size = value_of(connection, "page_count") * value_of(connection, "page_size")
+    logger.info("upgrading", file=str(path), was=version, bytes=size, backup=str(target))
+    unfinished.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+        connection.backup(copy)
+    _sync(unfinished)
+    unfinished.replace(target)
+    _sync(path.absolute().parent)
+    return target
+
+
+def _take_step(connection: sqlite3.Connection, version: int, now: int) -> None:
+    connection.executescript(
+        f"BEGIN IMMEDIATE;{STEPS[version].format(now=now)}"
+        f"PRAGMA user_version = {version + 1};COMMIT;"
+    )
+
+
+def _rebuild(connection: sqlite3.Connection, path: Path) -> None:
+    """Write the file anew as one that can give its space back.
+
+    Without it the hub serves as well, and uses free space again; so a disk without room for it
+    stops nobody. A process that is killed meanwhile leaves the file as it was.
+    """
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+    except sqlite3.Error as error:
+        logger.warning(
+            "free space stays in the file",
+            file=str(path),
+            error=str(error),
+            remedy="make room for a copy of it on its disk; the next start tries again",
+        )
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
