@@ -34,9 +34,9 @@ COMMIT_BYTES: Final = 4 * PAGE_BYTES
 """What a commit costs in the WAL beside its diffs, about."""
 SEEN_MS: Final = 3_600_000
 """A device that is seen again within an hour is not written down again for that alone."""
-SPARE_SHARE: Final = 16
+SPARE_SHARE: Final = 32
 """Free pages in this part of the file stay there for what comes next."""
-LEAST_SPARE: Final = 16
+LEAST_SPARE: Final = 4
 """And so many in any case."""
 PAGES_BACK: Final = 16
 """Pages of the file that are given back in one unit of work."""
@@ -173,8 +173,9 @@ class Ledger:
         free, pages = value_of(connection, "freelist_count"), value_of(connection, "page_count")
         if free <= max(LEAST_SPARE, pages // SPARE_SHARE):
             return False
-        with self._transaction(connection, synchronous="NORMAL"):
-            connection.execute(f"PRAGMA incremental_vacuum({PAGES_BACK})").fetchall()
+        self._set_synchronous("NORMAL", connection)
+        # As a script, for `execute` would stop behind the first page.
+        connection.executescript(f"PRAGMA incremental_vacuum({PAGES_BACK})")
         self._wal_bytes += 2 * PAGE_BYTES * PAGES_BACK
         return value_of(connection, "freelist_count") < free
 

@@ -20,7 +20,7 @@ from hub.store.memory import DeviceEntry, Memory, UserEntry
 
 USERS_AT_ONCE: Final = 8
 """Users that are looked at in one unit of work."""
-MOST_ROWS: Final = 1_000
+MOST_ROWS: Final = 500
 """Rows of the log, and tombstones, that are found of one user at once; it stays due for more."""
 SLACK: Final = 8
 """A user's log grows by this part of its bound before it is cut, so as not to be cut each time."""
@@ -102,14 +102,16 @@ def look(
     From here on whoever asks is told of the line as it will be.
     """
     place = {"due": after[0], "number": after[1], "now": horizon.now, "most": USERS_AT_ONCE}
-    due = connection.execute(_DUE, place).fetchall()
-    visits = []
-    for _due, _number, name in due:
+    visits: list[Visit] = []
+    rows = 0
+    for due, number, name in connection.execute(_DUE, place).fetchall():
         user = memory.user(name)
         visits.append(_visit(connection, user, horizon))
         user.line = max(user.line, visits[-1].line)
-    last = due[-1][:2] if len(due) == USERS_AT_ONCE else None
-    return Looked(visits, last)
+        rows += len(visits[-1].rows)
+        if rows >= MOST_ROWS or len(visits) == USERS_AT_ONCE:
+            return Looked(visits, (due, number))
+    return Looked(visits, None)
 
 
 def next_due(connection: sqlite3.Connection) -> int | None:

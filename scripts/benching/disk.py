@@ -1,8 +1,10 @@
 """What is left on the disk of many edits of few objects."""
 
+import asyncio
 import secrets
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar, Final
@@ -10,15 +12,23 @@ from typing import ClassVar, Final
 import orjson
 from websockets.uri import parse_uri
 
+from hub.store.ledger import LEAST_SPARE, SPARE_SHARE
 from scripts.benching.measure import HUB, Figures, Goal, Measure, Row, Site
-from scripts.benching.seeding import History, seed
+from scripts.benching.seeding import DEVICE, History, seed
 from scripts.loading.arrival import arrive
 from scripts.loading.faults import Faults, LoadError
 from scripts.loading.link import connect
-from scripts.loading.servers import Server, started
+from scripts.loading.servers import Server, command, started
 
 _USER: Final = "editor"
 _SNAPSHOT: Final = b'{"type":"snapshot"'
+_KEEPS: Final = ("--log-days", "0")
+"""The hub's own setting under which it lets go of each push once its devices have it. With the
+default it would do the same to the same rows, a fortnight later."""
+_LONGEST: Final = 120.0
+"""Seconds that it may take for that."""
+_LOOK_SECONDS: Final = 0.2
+"""How often it is looked whether that is so: another process can only ask the file."""
 _SIZE_OF_OBJECTS: Final = """
 SELECT sum(pgsize) FROM dbstat
 WHERE name IN (SELECT name FROM sqlite_schema WHERE tbl_name = 'objects')
@@ -26,39 +36,91 @@ WHERE name IN (SELECT name FROM sqlite_schema WHERE tbl_name = 'objects')
 
 
 class Disk(Measure):
-    """The file as a hub leaves it when it has stopped, against the JSON of what lives in it."""
+    """The hub's file once its log is retired, against the JSON of what lives in it."""
 
     name: ClassVar = "disk"
-    title: ClassVar = "disk for each byte of live JSON, after many edits of few objects"
+    title: ClassVar = (
+        "disk for each byte of live JSON, after many edits of few objects and retention"
+    )
     rows: ClassVar = (
         Row("live JSON", "live", "KB"),
-        Row("the file", "file", "KB"),
+        Row("the file before the hub let go of anything", "before", "KB"),
+        Row("the file and its WAL, the hub running", "running", "KB"),
+        Row("the file, the hub stopped", "file", "KB"),
         Row("file to live JSON", "file_ratio", "", Goal("value", "at most", 2.0)),
         Row("objects alone to live JSON", "objects_ratio", ""),
     )
     weight: ClassVar = "once"
 
+    def __init__(self) -> None:
+        self._before = self._running = 0
+
     async def prepare(self, site: Site) -> None:
-        """Make the edits, let a hub serve them and stop; the hub under measure gets a copy."""
+        """Make the edits, let a hub retire them and stop; the hub under measure gets a copy."""
         scale, stopped = site.scale, _stopped(site)
         stopped.mkdir()
         objects = min(scale.edited_objects, scale.edits)
         await seed(stopped / "hub.db", [History(_USER, scale.edits, objects)])
-        async with started(HUB, stopped, site.cores):
-            pass
+        self._before = _bytes(stopped)
+        line = [*command(HUB, stopped), *_KEEPS]
+        async with started(HUB, stopped, site.cores, line) as server:
+            await _receive_all(server)
+            await _retired(stopped / "hub.db")
+            self._running = _bytes(stopped)
         shutil.copy(stopped / "hub.db", site.folder)
 
     async def run(self, server: Server, site: Site) -> Figures:
         """Ask for the objects as a new device, and look at what the stopped hub left."""
         live = await _live_bytes(server)
-        whole = sum(path.stat().st_size for path in _stopped(site).glob("hub.db*"))
+        whole = _bytes(_stopped(site))
         objects = _objects_bytes(_stopped(site) / "hub.db")
-        figures = {"live": live / 1e3, "file": whole / 1e3, "file_ratio": whole / live}
+        figures = {
+            "live": live / 1e3,
+            "before": self._before / 1e3,
+            "running": self._running / 1e3,
+            "file": whole / 1e3,
+            "file_ratio": whole / live,
+        }
         return figures if objects is None else figures | {"objects_ratio": objects / live}
 
 
 def _stopped(site: Site) -> Path:
     return site.folder / "stopped"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("hub.db*"))
+
+
+async def _receive_all(server: Server) -> None:
+    """Be the device that made the edits, and say that all of them have been received."""
+    faults = Faults()
+    link = await connect(parse_uri(server.url), _USER, DEVICE, faults)
+    try:
+        arrival = await arrive(link)
+        link.send(orjson.dumps({"type": "received", "logical_clock": arrival.clock}))
+    finally:
+        await link.leave()
+
+
+async def _retired(path: Path) -> None:
+    """Wait until the log is empty and the space that it took was given back."""
+    deadline = time.monotonic() + _LONGEST
+    while not _is_retired(path):
+        if time.monotonic() > deadline:
+            raise LoadError(f"the log was not retired within {_LONGEST:.0f} s")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_retired(path: Path) -> bool:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        if connection.execute("SELECT 1 FROM log LIMIT 1").fetchone():
+            return False
+        [free], [pages] = (
+            connection.execute(f"PRAGMA {count}").fetchone()
+            for count in ("freelist_count", "page_count")
+        )
+    return bool(free <= max(LEAST_SPARE, pages // SPARE_SHARE))
 
 
 async def _live_bytes(server: Server) -> int:

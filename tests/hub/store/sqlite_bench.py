@@ -36,6 +36,10 @@ class FaultyConnection:
         self._count(sql)
         return self._connection.executemany(sql, rows)
 
+    def executescript(self, sql: str) -> sqlite3.Cursor:
+        self._count(sql)
+        return self._connection.executescript(sql)
+
     def close(self) -> None:
         self._connection.close()
 
