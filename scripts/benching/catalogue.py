@@ -11,6 +11,7 @@ from scripts.benching.idle import Idle
 from scripts.benching.measure import Measure
 from scripts.benching.pythondevice import PythonDevice
 from scripts.benching.rates import Fanout, Latency, Sustained, Throughput
+from scripts.benching.retiring import Retiring
 from scripts.benching.storm import Storm
 
 MEASURES: Final[Sequence[Measure]] = (
@@ -18,6 +19,7 @@ MEASURES: Final[Sequence[Measure]] = (
     Fanout(),
     Latency(),
     Sustained(),
+    Retiring(),
     LongHistory(),
     CatchUp(),
     FirstSync(),

@@ -14,7 +14,8 @@ from websockets.uri import parse_uri
 
 from hub.store.ledger import LEAST_SPARE, SPARE_SHARE
 from scripts.benching.measure import HUB, Figures, Goal, Measure, Row, Site
-from scripts.benching.seeding import DEVICE, History, seed
+from scripts.benching.retiring import KEEPS, receive_all
+from scripts.benching.seeding import History, seed
 from scripts.loading.arrival import arrive
 from scripts.loading.faults import Faults, LoadError
 from scripts.loading.link import connect
@@ -22,9 +23,6 @@ from scripts.loading.servers import Server, command, started
 
 _USER: Final = "editor"
 _SNAPSHOT: Final = b'{"type":"snapshot"'
-_KEEPS: Final = ("--log-days", "0")
-"""The hub's own setting under which it lets go of each push once its devices have it. With the
-default it would do the same to the same rows, a fortnight later."""
 _LONGEST: Final = 120.0
 """Seconds that it may take for that."""
 _LOOK_SECONDS: Final = 0.2
@@ -62,9 +60,9 @@ class Disk(Measure):
         objects = min(scale.edited_objects, scale.edits)
         await seed(stopped / "hub.db", [History(_USER, scale.edits, objects)])
         self._before = _bytes(stopped)
-        line = [*command(HUB, stopped), *_KEEPS]
+        line = [*command(HUB, stopped), *KEEPS]
         async with started(HUB, stopped, site.cores, line) as server:
-            await _receive_all(server)
+            await receive_all(server, _USER)
             await _retired(stopped / "hub.db")
             self._running = _bytes(stopped)
         shutil.copy(stopped / "hub.db", site.folder)
@@ -90,17 +88,6 @@ def _stopped(site: Site) -> Path:
 
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("hub.db*"))
-
-
-async def _receive_all(server: Server) -> None:
-    """Be the device that made the edits, and say that all of them have been received."""
-    faults = Faults()
-    link = await connect(parse_uri(server.url), _USER, DEVICE, faults)
-    try:
-        arrival = await arrive(link)
-        link.send(orjson.dumps({"type": "received", "logical_clock": arrival.clock}))
-    finally:
-        await link.leave()
 
 
 async def _retired(path: Path) -> None:
