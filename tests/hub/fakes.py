@@ -20,6 +20,7 @@ from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 from hub.auth import Authority, DevAuthority
 from hub.hub import Hub
 from hub.limits import Limits
+from hub.retention import Retention
 from hub.session import Session
 from hub.store.errors import StoreFailed
 from hub.store.executor import Executor, OpenExecutor
@@ -388,10 +389,11 @@ async def a_hub(
     limits: Limits | None = None,
     authority: Authority | None = None,
     clock: FakeClock | None = None,
+    retention: Retention | None = None,
 ) -> AsyncIterator[Site]:
     """A hub on this file for as long as this lasts."""
     clock = clock or FakeClock()
-    store = GatedStore(path, rules(clock))
+    store = GatedStore(path, rules(clock, retention=retention or Retention()))
     await store.open()
     hub = Hub(store, authority or DevAuthority(), limits or Limits(), clock)
     async with hub.running():
