@@ -27,6 +27,7 @@ from hub.store.interface import (
 )
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
+from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
@@ -71,6 +72,8 @@ class SqliteStore:
             opened.push_async_callback(self._writer.close)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
             opened.push_async_callback(self._reader.close)
+            latest = self._rules.now() + self._rules.retention.log_ms
+            await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
             await self._fold()
             self._opened = opened.pop_all()
         self._tasks = [

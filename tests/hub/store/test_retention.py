@@ -279,6 +279,19 @@ async def test_at_every_moment_the_log_is_whole_from_its_first_clock_on(
     await kept.store.close()
 
 
+async def test_a_hub_that_is_told_to_keep_less_begins_with_what_it_has(tmp_path: Path) -> None:
+    """Each user waited for the moment that was set under the old settings, a fortnight away."""
+    kept = await opened(tmp_path, log_days=14)
+    await kept.write(edits(1, 5))
+    kept.says("phone", 5)
+    await kept.retire()
+    await kept.store.close()
+    kept = await opened(tmp_path, log_days=0)
+    await kept.retire()
+    assert await kept.clocks() == []
+    await kept.store.close()
+
+
 # Outcomes
 
 
