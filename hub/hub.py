@@ -39,7 +39,7 @@ class Hub:
         self.now = now
         self.commits = GroupCommit(store)
         self.users = Users(store, self.commits.submit)
-        self.sessions: set[Session] = set()
+        self.sessions: dict[Session, None] = {}
         self.stopping = False
         self._ungreeted: set[Session] = set()
         self._services = Services(
@@ -72,11 +72,11 @@ class Hub:
             session.end(closing.SERVER_BUSY, "too many connections; try again later")
         else:
             self._ungreeted.add(session)
-        self.sessions.add(session)
+        self.sessions[session] = None
         try:
             await session.run()
         finally:
-            self.sessions.discard(session)
+            self.sessions.pop(session, None)
             self._ungreeted.discard(session)
             self._progress.pop(session, None)
             self._noted.pop(session, None)

@@ -1,0 +1,197 @@
+"""The hub's process: started, stopped in good order, killed, and cut off from its power."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hub.auth import Grant
+from hub.errors import Unauthorized
+from hub.limits import Limits
+from hub.store.ledger import Ledger, Rules
+from hub.store.sqlite import SqliteStore
+from tests.machine.files import empty_file
+from tests.simulation.account import MAX_OBJECT_BYTES
+from tests.simulation.disk import SlowDisk, copy_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hub.store.interface import Incoming, Stored
+    from tests.simulation.line import Line
+    from tests.simulation.simulation import Simulation
+
+
+class Tokens:
+    """An authority whose tokens say the user and until when (ms): `ada|1790000000000`."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+
+    def check(self, token: object) -> Grant:
+        user, _, expires = str(token).partition("|")
+        if expires and int(expires) <= self._now():
+            raise Unauthorized("the token has run out")
+        return Grant(user, expires=int(expires) if expires else None)
+
+
+class WatchedLedger(Ledger):
+    """Tells the account of each group in the moment in which it is in the file."""
+
+    def __init__(self, rules: Rules, simulation: Simulation) -> None:
+        super().__init__(rules)
+        self._simulation = simulation
+
+    def commit(
+        self, group: Sequence[Incoming], connection: sqlite3.Connection
+    ) -> Sequence[Stored | None]:
+        stored = super().commit(group, connection)
+        self._simulation.account.stored(group, stored, self._simulation.now())
+        return stored
+
+
+class WatchedStore(SqliteStore):
+    """The real store over that ledger."""
+
+    ledger_class: type[WatchedLedger] = WatchedLedger
+
+    def __init__(self, simulation: Simulation, *args: Any) -> None:
+        super().__init__(*args)
+        self._ledger = self.ledger_class(args[1], simulation)
+
+
+class Site:
+    """One hub at a time, and the file that it leaves to the next."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.is_up = False
+        self.is_begun = False
+        self.life = 0
+        self.party = ""
+        self.disks: list[SlowDisk] = []
+        self.lines: list[Line] = []
+        self._simulation = simulation
+        self._loop = simulation.loop
+        self._chance = simulation.branch("hub")
+        self.path = simulation.folder / "hub.db"
+        self.path.write_bytes(empty_file())
+        self._names = 0
+        self._synced: Path | None = None
+
+    def start(self) -> None:
+        if self.is_begun:
+            return
+        self.is_begun = True
+        self.life += 1
+        self.party = f"hub#{self.life}"
+        self.disks, self.lines, self._synced = [], [], None
+        self._stopping = asyncio.Event()
+        self._serving: dict[asyncio.Task[None], None] = {}
+        self._simulation.note(f"{self.party} starts")
+        self.task = self._loop.start(self.party, self._run())
+
+    async def _run(self) -> None:
+        simulation = self._simulation
+        self.store = simulation.store_class(simulation, self.path, self._rules(), self._open_disk)
+        await self.store.open()
+        authority = Tokens(simulation.now)
+        self.hub = simulation.hub_class(self.store, authority, self._limits(), simulation.now)
+        async with self.hub.running():
+            self.is_up = True
+            await self._stopping.wait()
+            await self.hub.stop()
+            await self._part()
+        self.is_up = False
+        await self.store.close()
+
+    async def _part(self) -> None:
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=10)
+        for session in tuple(self.hub.sessions):
+            session.link.abort()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=1)
+        assert not self._serving, "a session outlives its line"
+
+    def _rules(self) -> Rules:
+        return Rules(
+            now=self._simulation.now,
+            new_log_id=self._new_log_id,
+            max_ahead=60_000,
+            max_object_bytes=MAX_OBJECT_BYTES,
+            max_depth=64,
+        )
+
+    def _new_log_id(self) -> str:
+        self._names += 1
+        return f"log-{self._names}"
+
+    def _limits(self) -> Limits:
+        sizes = self._simulation.sizes
+        return Limits(
+            max_object_bytes=MAX_OBJECT_BYTES,
+            max_log_pushes=sizes.log_pushes,
+            send_buffer_bytes=sizes.send_buffer,
+            max_pushes_under_way=sizes.under_way,
+        )
+
+    async def _open_disk(self, connect: Callable[[], sqlite3.Connection]) -> SlowDisk:
+        disk = SlowDisk(connect(), self._chance, self._on_sync)
+        self.disks.append(disk)
+        return disk
+
+    def _on_sync(self) -> None:
+        """What the disk holds at the last sync is what a power cut leaves."""
+        if self._simulation.has_power_cuts:
+            self._synced = copy_file(self.path, self.path.with_suffix(f".{self.life}-synced"))
+
+    def serve(self, line: Line) -> None:
+        self.lines.append(line)
+        task = self._loop.start(self.party, self.hub.serve(line))
+        self._serving[task] = None
+        done = partial(self._served, self._serving)
+        task.add_done_callback(done, context=self._loop.context_of(self.party))
+
+    def _served(self, serving: dict[asyncio.Task[None], None], task: asyncio.Task[None]) -> None:
+        del serving[task]
+        task.result()
+
+    async def stop(self) -> None:
+        """As on SIGTERM."""
+        if self.is_up:
+            self._simulation.note(f"{self.party} stops")
+            self._stopping.set()
+            task, party = self.task, self.party
+            await asyncio.wait([task], timeout=60)
+            if self.party != party or not self.is_begun:
+                return
+            assert task.done(), "the hub does not stop"
+            task.result()
+            assert not self._loop.tasks_of(party), "a task outlives its hub"
+            self.is_begun = False
+
+    def kill(self, *, power: bool = False) -> None:
+        """As on `kill -9`; or the power is cut, and what was not synced is gone."""
+        if not self.is_begun or self.task.done():
+            return
+        self._simulation.note(f"{self.party} dies, power {not power}")
+        self._simulation.account.happened["power cut" if power else "hub killed"] += 1
+        self._loop.kill(self.party)
+        self._simulation.account.hub_died()
+        self.is_up = self.is_begun = False
+        for line in self.lines:
+            line.cut(0.0, self._simulation.after_death())
+        self._leave_file_behind(power=power)
+
+    def _leave_file_behind(self, *, power: bool) -> None:
+        """Closing the connections would move the WAL into the file; a dead process does not."""
+        synced = self._synced if power else None
+        left = copy_file(synced or self.path, self.path.with_name(f"hub-{self.life}.db"))
+        for disk in self.disks:
+            disk.die()
+            disk.connection.close()
+        self.store._lock.release()
+        self.path = left
