@@ -73,6 +73,7 @@ class DeviceDisk:
     def __init__(self, path: Path, chance: Random) -> None:
         self._path = path
         self._chance = chance
+        self._at_once = chance.choice((0.9, 0.3))
         self.file: DeviceFile
 
     async def open(self) -> None:
@@ -86,7 +87,7 @@ class DeviceDisk:
         await self._in_time(self.file.sign, identity)
 
     async def save(self, writes: Writes) -> None:
-        if _count(writes) <= SMALL and self._chance.random() < 0.8:
+        if _count(writes) <= SMALL and self._chance.random() < self._at_once:
             self.file.write(writes)
         else:
             await self._in_time(self.file.write, writes)
@@ -95,7 +96,7 @@ class DeviceDisk:
         await self._in_time(self.file.close)
 
     async def _takes_time(self) -> None:
-        await asyncio.sleep(self._chance.random() * 0.02)
+        await asyncio.sleep(self._chance.random() * 0.05)
 
     async def _in_time(self, work: Callable[..., T], *arguments: Any) -> T:
         await self._takes_time()

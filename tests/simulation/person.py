@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 DAY = 86_400_000
-NAMES = ("t1", "t2", "t3", "t4", "t5")
+NAMES = tuple(f"t{n}" for n in range(1, 13))
 FIELDS = ("a", "b", "c")
 
 
@@ -139,6 +139,14 @@ class Person:
 
     # Its user
 
+    def rest(self) -> None:
+        """Make no edit by itself."""
+        self._left = 0
+
+    async def edit_now(self) -> None:
+        assert self.device is not None
+        await self._edit(self.device)
+
     async def _edit(self, device: Device) -> None:
         if device.status.state is State.STOPPED:
             raise AssertionError(f"the device stopped: {device.status.error}")
@@ -167,7 +175,7 @@ class Person:
             self._finish(one)
 
     def _sketch(self) -> tuple[str, str, dict[str, Any]]:
-        kind = self._chance.choice(("create", "update", "update", "update", "delete"))
+        kind = self._chance.choice(("create", "create", "update", "update", "update", "delete"))
         name = self._chance.choice(NAMES)
         return kind, name, self._fields(name)
 

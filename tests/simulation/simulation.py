@@ -43,8 +43,8 @@ class Sizes(NamedTuple):
 
 
 SIZES = (
-    Sizes(4, 600, 200, 2, 2, 2),
-    Sizes(10, 3_000, 500, 4, 20, 8),
+    Sizes(4, 600, 100, 2, 2, 4),
+    Sizes(6, 2_000, 300, 4, 20, 8),
     Sizes(1_000, 1_000, 65_536, 64, 8_000, 64),
 )
 
@@ -153,7 +153,8 @@ class Simulation:
 
     async def _live(self) -> None:
         self.site.start()
-        for person in self.people:
+        late = self._chance.randint(0, len(self.people) - 2)
+        for person in self.people[late:]:
             person.start()
         for _turn in range(self._chance.randint(8, 16)):
             await asyncio.sleep(self._chance.random() * 1.5)
@@ -167,6 +168,7 @@ class Simulation:
         what = self._chance.choices(
             (
                 self._cut,
+                self._join,
                 self._stall,
                 self._kill_person,
                 self._kill_hub,
@@ -176,7 +178,7 @@ class Simulation:
                 self._fail_write,
                 self._long_silence,
             ),
-            (6, 3, 4, 4, 1, 2, 2, 2, 0.5),
+            (6, 3, 3, 4, 4, 1, 2, 2, 3, 0.5),
         )[0]
         name = what.__name__.strip("_")
         self.account.happened[name] += 1
@@ -190,6 +192,14 @@ class Simulation:
         line = self._someone().line
         if line is not None:
             line.cut(self.after_death(), self.after_death())
+
+    async def _join(self) -> None:
+        """One comes who was not there from the beginning; the line may not hold for long."""
+        person = next((p for p in self.people if p.task is None), self._someone())
+        person.start()
+        await asyncio.sleep(self._chance.random())
+        if person.line is not None and self._chance.random() < 0.5:
+            person.line.cut(0.0, 0.0)
 
     async def _stall(self) -> None:
         line = self._someone().line
@@ -236,7 +246,10 @@ class Simulation:
 
     async def _fail_write(self) -> None:
         if self.site.is_up:
-            self.site.disks[0].interrupt_after = self._chance.randint(1, 300)
+            disk = self.site.disks[0]
+            disk.slow = self._chance.choice((disk.slow, 0.5))
+            await asyncio.sleep(self._chance.random() * disk.slow)
+            disk.interrupt_after = self._chance.randint(1, 300)
 
     async def _long_silence(self) -> None:
         await asyncio.sleep(self._chance.choice((20, 70)))
