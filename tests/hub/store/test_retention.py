@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import itertools
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 import pytest
@@ -15,17 +13,11 @@ import pytest
 from hub.retention import Retention
 from hub.store import retention, retiring, sqlite
 from hub.store.errors import StoreFailed
-from hub.store.interface import Incoming, Stored
 from hub.store.sqlite import SqliteStore
 from protocol.messages import PushOutcome
-from tests.hub.fakes import FakeClock, create, delete, inline, rules, update
-from tests.hub.store.bench import ALL, KEYS, pages, push, told, without_size
-from tests.hub.store.sqlite_bench import SqliteBench
-
-DAY: Final = 86_400.0
-KEEPS: Final = Retention(
-    log_days=7, log_rows=1_000, held_log_rows=2_000, device_days=30, tombstone_days=90
-)
+from tests.hub.fakes import create, delete, inline, rules, update
+from tests.hub.store.bench import ALL, KEYS, push, without_size
+from tests.hub.store.retention_bench import DAY, Kept, edits, opened
 
 
 @pytest.fixture(autouse=True)
@@ -35,61 +27,12 @@ def nothing_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retiring, "PAUSE_SECONDS", 0.0)
 
 
-class Kept(SqliteBench):
-    """A store under test, with a clock and a retention of its own."""
-
-    def __init__(self, folder: Path, keeps: Retention = KEEPS) -> None:
-        super().__init__(folder, inline, folds=True)
-        self.clock = FakeClock()
-        self._rules = rules(self.clock, retention=keeps)
-
-    async def write(self, pushes: Sequence[Incoming]) -> list[Stored | None]:
-        stored = [(await self.store.commit([incoming]))[0] for incoming in pushes]
-        await self.fold()
-        return stored
-
-    async def retire(self) -> None:
-        """Note who was here, and let go what may go, as the store does by itself."""
-        await self.fold()
-        while self.store._ledger.has_due:
-            await self.store._retiring.retire()
-
-    async def later(self, days: float) -> None:
-        await self.fold()
-        self.clock.advance(days * DAY)
-        await self.retire()
-
-    async def clocks(self, user: str = "ada") -> list[int]:
-        return [row.clock for row in await self.store.log(user, 0, ALL)]
-
-    async def tombstones(self) -> list[str]:
-        found = [entry for page in await pages(self.store, 0, 0, ALL) for entry in page.objects]
-        return [told(entry) for entry in found if entry.deleted]
-
-    def says(self, device: str, clock: int, user: str = "ada") -> None:
-        self.store.received(user, device, clock)
-
-    def ask(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self.path)) as file:
-            return file.execute(query).fetchall()
-
-
-def edits(first: int, last: int, name: str = "a", **who: str) -> list[Incoming]:
-    return [push(number, create(name, n=number), **who) for number in range(first, last + 1)]
-
-
 @pytest.fixture
 async def kept(tmp_path: Path) -> Any:
     bench = Kept(tmp_path)
     await bench.open()
     yield bench
     await bench.store.close()
-
-
-async def opened(folder: Path, **keeps: Any) -> Kept:
-    bench = Kept(folder, Retention(**keeps))
-    await bench.open()
-    return bench
 
 
 # The log
