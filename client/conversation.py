@@ -71,6 +71,17 @@ class Ending(NamedTuple):
     error: str = ""
 
 
+class _Echo(NamedTuple):
+    """A ping under way, and when it was sent by the steady clock (ms)."""
+
+    answered: asyncio.Future[bool]
+    asked: int
+
+    def answer(self, *, came_back: bool) -> None:
+        if not self.answered.done():
+            self.answered.set_result(came_back)
+
+
 class Conversation:
     """Five tasks that share a link: they fill the inbox, take from it, push, report and renew.
 
@@ -93,7 +104,7 @@ class Conversation:
         self._expires = 0
         self._running_out = asyncio.Event()
         self._last_words: Error | None = None
-        self._echoes: dict[str, asyncio.Future[bool]] = {}
+        self._echoes: dict[str, _Echo] = {}
 
     async def run(self, hello: Hello) -> Ending:
         """Talk until the link ends; cancel it to leave politely.
@@ -127,17 +138,18 @@ class Conversation:
         False if the link ended meanwhile.
         """
         nonce = self._world.new_id()
-        echo: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        echo = _Echo(asyncio.get_running_loop().create_future(), self._world.elapsed())
         self._echoes[nonce] = echo
         try:
             await self._send(Ping(nonce))
         except LinkClosed:
             return False
-        return await echo
+        return await echo.answered
 
     # Hello
 
     async def _greet(self, hello: Hello) -> None:
+        asked = self._world.elapsed()
         await self._send(hello)
         try:
             async with asyncio.timeout(GREETING_TIMEOUT):
@@ -147,7 +159,7 @@ class Conversation:
         if not isinstance(message, Welcome):
             raise OutOfTurn(f"the hub began with {type(message).__name__}, not with a welcome")
         self._local.belong_to(message.user)
-        self._local.take(message)
+        self._local.take(message, self._world.elapsed() - asked)
         self._standing.step(Event.WELCOME)
         self._lives_until(message.expires)
 
@@ -193,13 +205,15 @@ class Conversation:
 
     def _answer(self, pong: Pong) -> None:
         """An answer to one ping is one to all before it: the hub may leave those out."""
-        if pong.nonce in self._echoes:
-            for nonce in list(self._echoes):
-                echo = self._echoes.pop(nonce)
-                if not echo.done():
-                    echo.set_result(True)
-                if nonce == pong.nonce:
-                    return
+        if pong.nonce not in self._echoes:
+            return
+        asked = self._echoes[pong.nonce].asked
+        self._local.take(pong, self._world.elapsed() - asked)
+        for nonce in list(self._echoes):
+            echo = self._echoes.pop(nonce)
+            echo.answer(came_back=True)
+            if nonce == pong.nonce:
+                return
 
     # What the device sends
 
@@ -263,8 +277,7 @@ class Conversation:
 
     async def _half_life(self) -> None:
         await self._running_out.wait()
-        hub_now = self._world.now() + self._local.replica.position.skew
-        left = (self._expires - hub_now) / 1000
+        left = (self._expires - self._local.hub_now()) / 1000
         await self._world.sleep(max(left, SHORTEST_LIFE) / 2)
 
     async def _fresh_token(self) -> str:
@@ -284,8 +297,7 @@ class Conversation:
     async def _leave(self) -> None:
         self._over = True
         for echo in self._echoes.values():
-            if not echo.done():
-                echo.set_result(False)
+            echo.answer(came_back=False)
         with suppress(LinkClosed, DeviceError, TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT):
                 await self._local.stored()

@@ -127,6 +127,7 @@ class Device:
         self._parts = None
         connecting.cancel()
         await asyncio.wait([connecting])
+        parts.local.look_at_the_clock()
         parts.local.end()
 
     def _open(self) -> _Parts:

@@ -1,10 +1,13 @@
 """What the device holds itself, whether or not there is a hub: edits and frames go in here."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 from weakref import WeakSet
 
 from client.batch import Draft
+from client.clock import DeviceClock, SkewReport
 from client.errors import StorageFailed, StorageForeign
 from client.journal import Journal
 from client.storage.interface import Identity, Kept, Storage
@@ -12,9 +15,12 @@ from client.waiting import Bell
 from client.watch import Watch
 from client.world import World
 from protocol.diffs import Key
-from protocol.messages import FromHub, Welcome
+from protocol.hubtime import is_date
+from protocol.messages import FromHub, Pong, Welcome
 from protocol.records import Position
 from protocol.replica import Replica
+
+log: Final = logging.getLogger("mobync.client")
 
 
 class LocalCopy:
@@ -33,6 +39,9 @@ class LocalCopy:
         self.journal = Journal(self.replica, storage, kept.identity)
         self.journal.identity = Identity(name, kept.identity.user)
         self._world = world
+        self._clock = DeviceClock(world)
+        self._skew_report = SkewReport(name, kept.saved.position.skew)
+        self.replica.begin(self._clock.now())
         self._watches: WeakSet[Watch] = WeakSet()
 
     @property
@@ -57,7 +66,8 @@ class LocalCopy:
 
         """
         batch = self.replica.position.edits + 1 if len(drafts) > 1 else 0
-        now, new_id = self._world.now(), self._world.new_id
+        self.look_at_the_clock()
+        now, new_id = self._clock.now(), self._world.new_id
         self._tell(
             [
                 self.replica.edit(kind, model, fields, diff_id=new_id(), now=now, batch=batch)
@@ -66,8 +76,18 @@ class LocalCopy:
         )
         self.pushable.set()
 
-    def take(self, message: FromHub) -> None:
-        """Take what the hub says.
+    def look_at_the_clock(self) -> None:
+        """Note by how much it was set: edits go on in the hub's time, over a restart too."""
+        by = self._clock.set_by()
+        if by:
+            self.replica.clock_set(by)
+
+    def hub_now(self) -> int:
+        """What the hub's clock shows now (ms), as far as it is known."""
+        return self._clock.now() + self.replica.position.skew
+
+    def take(self, message: FromHub, trip: int = 0) -> None:
+        """Take what the hub says; `trip` (ms) after it was asked for that.
 
         Raises:
             ProtocolError: it does not fit what came before.
@@ -75,7 +95,10 @@ class LocalCopy:
         """
         if isinstance(message, Welcome):
             self.limits = message.limits
-        self._tell(self.replica.take(message, self._world.now()))
+        self.look_at_the_clock()
+        self._tell(self.replica.take(message, self._clock.now(), trip))
+        if isinstance(message, Welcome | Pong):
+            self._report_skew(message.server_time)
 
     def set_aside(self, push_id: int | None, code: str, message: str) -> bool:
         """The hub hung up over a push; False if none was under way."""
@@ -113,6 +136,11 @@ class LocalCopy:
         for watch in self._watches:
             watch.end(self.failure)
         self.bell.ring()
+
+    def _report_skew(self, server_time: int) -> None:
+        if not is_date(server_time):
+            log.warning("the hub says that its time is %d ms; not followed", server_time)
+        self._skew_report.look(self.replica.position.skew)
 
     def _tell(self, keys: Iterable[Key]) -> None:
         if self._watches:

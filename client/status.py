@@ -2,6 +2,7 @@
 
 import msgspec
 
+from client.clock import wrongness
 from client.states import State
 
 
@@ -11,8 +12,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `pending` edits are not yet confirmed by the hub. `clock` is how far the device is, `head` the
     newest clock of the hub that it has heard of, and `remaining` how many objects are still to
     come while pages are sent. `setbacks` wait for the application. `skew` (ms) is what the hub's
-    clock shows beyond the device's own. `error` says why the device is not live, or what will soon
-    end that; None: all is well.
+    clock shows beyond the device's own, as it was last measured. `error` says why the device is
+    not live, or what will soon end that; None: all is well.
     """
 
     state: State
@@ -28,6 +29,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     def connected(self) -> bool:
         """Whether the hub knows that the device is there."""
         return self.state in (State.CATCHING_UP, State.LIVE)
+
+    @property
+    def wrong_clock(self) -> str | None:
+        """What is wrong with the device's clock, in words; None: at most a minute.
+
+        Edits are stamped by the hub's time all the same; a person may want to set the clock.
+        """
+        return wrongness(self.skew)
 
     @property
     def missing(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from protocol.diffs import Fields, Key
+from protocol.hubtime import restamped
 from protocol.records import CutPush, Edit, Writes
 
 
@@ -122,6 +123,15 @@ class Pending:
             self.pushes[push.push_id] = self.writes.pushes[push.push_id] = rebased
             for edit in edits:
                 self._lay(edit)
+
+    def restamp(self, floor: int, by: int, now: int) -> int:
+        """Correct the timestamps above `floor` of what waits; the last one, or `floor` of none."""
+        late = [edit for edit in self.waiting.values() if edit.diff.utc_timestamp > floor]
+        stamps = restamped([edit.diff.utc_timestamp for edit in late], by, floor, now)
+        for edit, stamp in zip(late, stamps, strict=True):
+            diff = msgspec.structs.replace(edit.diff, utc_timestamp=stamp)
+            self._put(msgspec.structs.replace(edit, diff=diff))
+        return stamps[-1] if stamps else floor
 
     def _fold_update(self, edit: Edit) -> None:
         setters, fields = self._setters(edit), edit.diff.json_data

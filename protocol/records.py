@@ -67,7 +67,8 @@ class Position(msgspec.Struct, frozen=True):
 
     `counter` is the last push id given, `settled` that up to which every outcome is known, `edits`
     and `setbacks` count those made so far, `timestamp` (ms) is the last given, `skew` (ms) is what
-    the hub's clock shows beyond the device's own.
+    the hub's clock shows beyond the device's own. Timestamps up to `corrected` (ms) stay as they
+    are; later ones were given on trust, and are corrected when the hub's time is heard.
     """
 
     log_id: str | None = None
@@ -79,6 +80,7 @@ class Position(msgspec.Struct, frozen=True):
     setbacks: int = 0
     timestamp: int = 0
     skew: int = 0
+    corrected: int = 0
 
 
 class Writes(msgspec.Struct):

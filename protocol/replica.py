@@ -13,6 +13,7 @@ from msgspec import UnsetType
 
 from protocol.diffs import Diff, DiffType, Fields, Key, StoredDiff, read_diff
 from protocol.errors import BadMessage, HistoryGap
+from protocol.hubtime import AHEAD, WORTH_CORRECTING, is_date, skew_of, stamped
 from protocol.messages import (
     Ack,
     Changes,
@@ -20,6 +21,7 @@ from protocol.messages import (
     Half,
     Hello,
     Lost,
+    Pong,
     Push,
     PushOutcome,
     Ready,
@@ -63,6 +65,7 @@ class Replica:
         self._pending = Pending(saved.edits, saved.pushes, self._writes)
         self._sent = 0
         self._cautious = False
+        self._has_heard_time = False
         self._told = {
             setback.push_id
             for setback in saved.setbacks.values()
@@ -119,7 +122,7 @@ class Replica:
 
         """
         number = self.position.edits + 1
-        timestamp = max(now + self.position.skew, self.position.timestamp + 1)
+        timestamp = stamped(now + self.position.skew, self.position.timestamp)
         diff = read_diff(
             {
                 "id": diff_id,
@@ -130,7 +133,8 @@ class Replica:
                 "json_data": dict(fields) if kind != "delete" else {"id": fields.get("id")},
             }
         )
-        self._move(edits=number, timestamp=timestamp)
+        corrected = timestamp if self._has_heard_time else self.position.corrected
+        self._move(edits=number, timestamp=timestamp, corrected=corrected)
         edit = Edit(number, batch or -number, diff)
         self._pending.add(edit, known=self._fields(diff.key) is not None)
         return diff.key
@@ -139,6 +143,43 @@ class Replica:
         """The clock that the user has seen; half-way, that at which the device was level."""
         half = self.position.half
         return half.from_ if half else self.position.clock
+
+    # The hub's time
+
+    def begin(self, now: int) -> None:
+        """The device begins to run, and its clock shows `now` (ms): never before its last edit.
+
+        A clock that does was put back meanwhile, at least that far: edits go on from the last one
+        at their own pace, and are corrected with the rest when the hub's time is heard.
+        """
+        behind = self.position.timestamp - (now + self.position.skew)
+        if behind > 0:
+            self._move(skew=self.position.skew + behind)
+
+    def clock_set(self, by: int) -> None:
+        """The device's clock was set by so many ms while it ran; the hub's was not."""
+        self._move(skew=self.position.skew - by)
+
+    def _hear_time(self, server_time: int, now: int, trip: int) -> None:
+        """Measure the skew, and correct what was stamped before it was known.
+
+        Invariant: a timestamp that a push was cut with is never changed, and each is above those
+        before. Only one that lies ahead of what any hub lets count gives way: else a hub whose
+        own clock was wrong for a moment would leave the device ahead of all others for ever.
+        """
+        if not is_date(server_time):
+            return
+        skew = skew_of(self.position.skew, server_time, now, trip)
+        moved, hub_now = skew - self.position.skew, now + skew
+        self._move(skew=skew)
+        if self.position.corrected > hub_now + AHEAD:
+            self._move(corrected=0)
+        wrong = abs(moved) >= WORTH_CORRECTING or self.position.timestamp > hub_now + AHEAD
+        if wrong and self.position.corrected < self.position.timestamp:
+            floor = self.position.corrected
+            self._move(timestamp=self._pending.restamp(floor, moved, hub_now))
+        self._move(corrected=self.position.timestamp)
+        self._has_heard_time = True
 
     # What to send
 
@@ -196,13 +237,17 @@ class Replica:
         max_bytes = self._limits.get("max_frame_bytes", 2**20) - FRAME_ROOM
         push = self._pending.cut(self.position.counter + 1, max_diffs, max_bytes)
         if push is not None:
-            self._move(counter=push.push_id)
+            last = push.edits[-1].diff.utc_timestamp
+            self._move(counter=push.push_id, corrected=max(self.position.corrected, last))
         return push
 
     # Taking what the hub sends
 
-    def take(self, message: FromHub, now: int) -> Iterable[Key]:
+    def take(self, message: FromHub, now: int, trip: int = 0) -> Iterable[Key]:
         """Take a frame that came at the device's own time `now` (ms); the keys it touches.
+
+        `trip` (ms) is how long before `now` the device asked for what is an answer: a welcome, a
+        pong.
 
         Raises:
             HistoryGap: a clock was left out or came twice; connect again.
@@ -211,7 +256,7 @@ class Replica:
         """
         match message:
             case Welcome():
-                return self._welcomed(message, now)
+                return self._welcomed(message, now, trip)
             case Changes():
                 return self._apply(message.logical_clock, decode_diffs(message.diffs))
             case Ack():
@@ -220,17 +265,21 @@ class Replica:
                 return self._paged(message)
             case Ready():
                 return self._caught_up(message)
+            case Pong():
+                self._hear_time(message.server_time, now, trip)
+                return ()
             case _:
                 return ()
 
-    def _welcomed(self, welcome: Welcome, now: int) -> Iterable[Key]:
+    def _welcomed(self, welcome: Welcome, now: int, trip: int) -> Iterable[Key]:
         touched: Iterable[Key] = ()
         if welcome.reset:
             touched = self._reset(welcome.log_id)
         if self.position.counter < welcome.last_push_id:
             self._pending.mark_again()
             self._move(counter=welcome.last_push_id)
-        self._move(log_id=welcome.log_id, skew=welcome.server_time - now)
+        self._move(log_id=welcome.log_id)
+        self._hear_time(welcome.server_time, now, trip)
         self._limits = welcome.limits
         self.head = welcome.logical_clock
         return touched

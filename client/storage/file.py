@@ -12,6 +12,7 @@ import msgspec
 from client.errors import StorageFailed, StorageForeign, StorageInUse, StorageTooNew
 from client.storage import rows
 from client.storage.interface import Identity, Kept
+from client.storage.upgrading import upgrade
 from protocol.records import Saved, Writes
 
 SMALLEST: Final = 512
@@ -117,6 +118,8 @@ class DeviceFile:
         execute("PRAGMA wal_autocheckpoint = 0")
         if new:
             self._connection.executescript(rows.SCHEMA)
+        else:
+            upgrade(self._connection, self._path)
         self._touch()
 
     def _is_new(self) -> bool:

@@ -9,7 +9,7 @@ from protocol.diffs import Diff, Key
 from protocol.messages import Half
 from protocol.records import CutPush, Edit, Known, Position, Setback, Writes
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x6D6F6279
 """`moby`: tells a device's file from every other SQLite file."""
 
@@ -31,7 +31,8 @@ CREATE TABLE position (
     edits INTEGER NOT NULL,
     setbacks INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,
-    skew INTEGER NOT NULL
+    skew INTEGER NOT NULL,
+    corrected INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE objects (
     model TEXT NOT NULL,
@@ -56,7 +57,7 @@ CREATE TABLE setbacks (
     setback TEXT NOT NULL
 ) STRICT;
 INSERT INTO device (one) VALUES (1);
-INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0);
+INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
@@ -64,7 +65,7 @@ COMMIT;
 
 _PUT_POSITION: Final = """
 UPDATE position SET log_id = ?, clock = ?, half_from = ?, half_head = ?, counter = ?, settled = ?,
-    edits = ?, setbacks = ?, timestamp = ?, skew = ?
+    edits = ?, setbacks = ?, timestamp = ?, skew = ?, corrected = ?
 """
 _PUT_OBJECT: Final = """
 INSERT INTO objects VALUES (?, ?, ?, ?)

@@ -10,17 +10,24 @@ from protocol.records import Writes
 class Clock:
     """A clock that stands still until it is moved on; whoever sleeps wakes when his time has come.
 
-    `asked` holds the seconds of every sleep, in order.
+    `asked` holds the seconds of every sleep, in order. `set_by` is how far somebody has set it
+    meanwhile, which wakes nobody.
     """
 
     def __init__(self, now: int = 1_000_000) -> None:
         self.ms = now
+        self.set_by = 0
         self.asked: asyncio.Queue[float] = asyncio.Queue()
         self._sleepers: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def world(self) -> World:
-        return World(now=lambda: self.ms, sleep=self.sleep, chance=Random(1))
+        return World(
+            now=lambda: self.ms + self.set_by,
+            sleep=self.sleep,
+            chance=Random(1),
+            steady=lambda: self.ms,
+        )
 
     async def sleep(self, seconds: float) -> None:
         waker = asyncio.get_running_loop().create_future()
