@@ -96,7 +96,7 @@ class LocalCopy:
         if isinstance(message, Welcome):
             self.limits = message.limits
         self.look_at_the_clock()
-        self._tell(self.replica.take(message, self._clock.now(), trip))
+        self._tell(self.replica.take(message, self._clock.now(), max(trip, 0)))
         if isinstance(message, Welcome | Pong):
             self._report_skew(message.server_time)
 

@@ -30,7 +30,7 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
 
 def copy_of(path: Path, version: int) -> Path:
     """Where the copy of a file is kept that was found in an older format."""
-    return path.with_name(f"{path.name}-format-{version}")
+    return path.with_name(f"{path.name}.v{version}-backup")
 
 
 def upgrade(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,6 +1,7 @@
 """One device's socket: the handshake by `websockets`, the frames by hand."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
@@ -18,6 +19,10 @@ Feed: TypeAlias = Callable[[bytes], None]
 
 DEADLINE: Final = 10.0
 """Seconds that anything may take that is not under measure: to connect, to answer, to leave."""
+
+_NARROW_BYTES: Final = 8_192
+_NARROW_SEGMENT: Final = 1_400
+"""Bytes: of a packet on the internet. The system's send buffer grows with it."""
 
 _GOODBYE: Final = client_frame(CLOSE, (1000).to_bytes(2, "big"))
 
@@ -69,6 +74,7 @@ class Link(asyncio.Protocol):
         self._transport = transport
         self._reader = FrameReader()
         self._leaving = False
+        self._given_up = False
         self._why = "the line broke"
 
     def send(self, payload: bytes) -> None:
@@ -84,6 +90,19 @@ class Link(asyncio.Protocol):
         """Break the line without a word, as a network does; no fault of the server's."""
         self._leaving = True
         self._transport.abort()
+
+    def give_up(self) -> None:
+        """Leave it to the server to close: another link takes this one's place."""
+        self._given_up = True
+        self.take = _ignore
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the network, as a device does that is busy or asleep."""
+        self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
 
     async def leave(self) -> None:
         """Say goodbye; a server that does not answer in time is cut off."""
@@ -114,7 +133,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count it as a fault unless this side was leaving."""
-        if not self._leaving:
+        if not self._leaving and not self._given_up:
             self.fault(f"lost its connection: {exc or self._why}")
         self.lost.set()
 
@@ -131,14 +150,37 @@ class Link(asyncio.Protocol):
         self.fault(f"unasked for: {payload[:200]!r}")
 
 
-async def connect(uri: WebSocketURI, user: str, name: str, faults: Faults) -> Link:
-    """Open a WebSocket for the device `name` of `user`."""
+async def _opened(uri: WebSocketURI, *, narrow: bool) -> tuple[asyncio.Transport, _Handshake]:
     loop = asyncio.get_running_loop()
+    if not narrow:
+        return await loop.create_connection(lambda: _Handshake(uri), uri.host, uri.port)
+    line = socket.socket()
+    try:
+        line.settimeout(0)  # what a loop asks of it
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW_BYTES)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _NARROW_SEGMENT)
+        await loop.sock_connect(line, (uri.host, uri.port))
+        return await loop.create_connection(lambda: _Handshake(uri), sock=line)
+    except BaseException:
+        line.close()
+        raise
+
+
+def _ignore(_payload: bytes) -> None:
+    pass
+
+
+async def connect(
+    uri: WebSocketURI, user: str, name: str, faults: Faults, *, narrow: bool = False
+) -> Link:
+    """Open a WebSocket for the device `name` of `user`.
+
+    A `narrow` line holds about 100 KB under way, as one through a network does. One within a
+    machine holds megabytes, so that a server hears late that a device reads nothing.
+    """
     try:
         async with asyncio.timeout(DEADLINE):
-            transport, handshake = await loop.create_connection(
-                lambda: _Handshake(uri), uri.host, uri.port
-            )
+            transport, handshake = await _opened(uri, narrow=narrow)
             await handshake.done
     except (OSError, TimeoutError, WebSocketException, LoadError) as error:
         where = f"{uri.host}:{uri.port}{uri.resource_name}"

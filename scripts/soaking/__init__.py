@@ -1,0 +1,1 @@
+"""Hours of pushes and of devices that come and go: what `scripts/soak` is made of."""
