@@ -47,11 +47,11 @@ def wrongness(skew: int) -> str | None:
 
 
 class SkewReport:
-    """Says once when a device's clock is found wrong, and once when it is right again."""
+    """Says once a run when a device's clock is found wrong, and once when it is right again."""
 
-    def __init__(self, name: str, skew: int) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._was_wrong = wrongness(skew) is not None
+        self._was_wrong = False
 
     def look(self, skew: int) -> None:
         """Look at the skew as it was just measured."""

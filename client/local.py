@@ -20,6 +20,8 @@ from protocol.messages import FromHub, Pong, Welcome
 from protocol.records import Position
 from protocol.replica import Replica
 
+_TELL_TIME: Final = (Welcome, Pong)
+
 log: Final = logging.getLogger("mobync.client")
 
 
@@ -40,7 +42,7 @@ class LocalCopy:
         self.journal.identity = Identity(name, kept.identity.user)
         self._world = world
         self._clock = DeviceClock(world)
-        self._skew_report = SkewReport(name, kept.saved.position.skew)
+        self._skew_report = SkewReport(name)
         self.replica.begin(self._clock.now())
         self._watches: WeakSet[Watch] = WeakSet()
 
@@ -93,11 +95,12 @@ class LocalCopy:
             ProtocolError: it does not fit what came before.
 
         """
+        if isinstance(message, _TELL_TIME):
+            self.look_at_the_clock()
+        self._tell(self.replica.take(message, self._clock.now(), max(trip, 0)))
         if isinstance(message, Welcome):
             self.limits = message.limits
-        self.look_at_the_clock()
-        self._tell(self.replica.take(message, self._clock.now(), max(trip, 0)))
-        if isinstance(message, Welcome | Pong):
+        if isinstance(message, _TELL_TIME):
             self._report_skew(message.server_time)
 
     def set_aside(self, push_id: int | None, code: str, message: str) -> bool:

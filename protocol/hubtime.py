@@ -9,8 +9,8 @@ from typing import Final
 
 LATEST: Final = 253_402_300_799_999
 """The end of the year 9999: what lies behind it is no date, and nothing is stamped by it."""
-AHEAD: Final = 60_000
-"""How far ahead of its own clock a hub lets a timestamp count, unless it is told otherwise."""
+FAR_AHEAD: Final = 3_600_000
+"""So far ahead of the hub's time no timestamp gets by rising; the hub's own clock was wrong."""
 WORTH_CORRECTING: Final = 1_000
 """Below this, edits that wait are not stamped anew: nobody tells who was first within a second."""
 

@@ -13,7 +13,7 @@ from msgspec import UnsetType
 
 from protocol.diffs import Diff, DiffType, Fields, Key, StoredDiff, read_diff
 from protocol.errors import BadMessage, HistoryGap
-from protocol.hubtime import AHEAD, WORTH_CORRECTING, is_date, skew_of, stamped
+from protocol.hubtime import FAR_AHEAD, WORTH_CORRECTING, is_date, skew_of, stamped
 from protocol.messages import (
     Ack,
     Changes,
@@ -150,10 +150,11 @@ class Replica:
         """The device begins to run, and its clock shows `now` (ms): never before its last edit.
 
         A clock that does was put back meanwhile, at least that far: edits go on from the last one
-        at their own pace, and are corrected with the rest when the hub's time is heard.
+        at their own pace, and are corrected with the rest when the hub's time is heard. But edits
+        of one moment differ by a millisecond each, and so run ahead of any clock.
         """
         behind = self.position.timestamp - (now + self.position.skew)
-        if behind > 0:
+        if behind > len(self._pending) + WORTH_CORRECTING:
             self._move(skew=self.position.skew + behind)
 
     def clock_set(self, by: int) -> None:
@@ -164,17 +165,17 @@ class Replica:
         """Measure the skew, and correct what was stamped before it was known.
 
         Invariant: a timestamp that a push was cut with is never changed, and each is above those
-        before. Only one that lies ahead of what any hub lets count gives way: else a hub whose
-        own clock was wrong for a moment would leave the device ahead of all others for ever.
+        before. Only one that lies far ahead of the hub's time gives way: else a hub whose own
+        clock was wrong for a moment would leave the device ahead of all others for ever.
         """
         if not is_date(server_time):
             return
         skew = skew_of(self.position.skew, server_time, now, trip)
         moved, hub_now = skew - self.position.skew, now + skew
         self._move(skew=skew)
-        if self.position.corrected > hub_now + AHEAD:
+        if self.position.corrected > hub_now + FAR_AHEAD:
             self._move(corrected=0)
-        wrong = abs(moved) >= WORTH_CORRECTING or self.position.timestamp > hub_now + AHEAD
+        wrong = abs(moved) >= WORTH_CORRECTING or self.position.timestamp > hub_now + FAR_AHEAD
         if wrong and self.position.corrected < self.position.timestamp:
             floor = self.position.corrected
             self._move(timestamp=self._pending.restamp(floor, moved, hub_now))

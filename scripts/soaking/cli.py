@@ -58,8 +58,7 @@ def main(
     become level and leave, and the hub must have what it had before: tasks, threads, file
     descriptors, memory, WAL. A clock heard twice, left out or out of order, a push without its ack
     and a connection that the hub closed is a fault. Any trouble makes the exit code 1. The hub's
-    data is in the system's temporary directory (TMPDIR): let that be a real disk, with room for
-    about a gigabyte an hour.
+    data is in the system's temporary directory (TMPDIR): let that be a real disk.
     """
     minutes = NIGHTLY if nightly else minutes
     warm_up = min(_LONGEST_WARM_UP, max(2.0, minutes * 6))

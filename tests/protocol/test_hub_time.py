@@ -187,6 +187,23 @@ def test_edits_that_differ_by_less_than_a_second_are_left_as_they_are() -> None:
     assert not phone.replica.take_writes().edits
 
 
+def test_many_edits_of_one_moment_are_no_clock_that_was_put_back() -> None:
+    """Two thousand edits made at once ran two seconds ahead of the clock, as they must, to rise.
+
+    After a restart that was taken for a clock put back, and all of them were written again.
+    """
+    phone = Device()
+    for number in range(2_000):
+        phone.edit("create", name=f"t{number}")
+    phone.restart()
+    phone.replica.begin(phone.now)
+
+    phone.replica.take(welcome(server_time=NOW), NOW)
+
+    assert phone.at.skew == 0
+    assert not phone.replica.take_writes().edits
+
+
 # Restarts and clocks that are set
 
 
