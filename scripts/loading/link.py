@@ -175,8 +175,8 @@ async def connect(
 ) -> Link:
     """Open a WebSocket for the device `name` of `user`.
 
-    A `narrow` line holds about 100 KB under way, as one through a network does. One within a
-    machine holds megabytes, so that a server hears late that a device reads nothing.
+    A `narrow` line holds some 300 KB under way, as one through a network does. One within a machine
+    holds megabytes, so that a server learns late that a device reads nothing.
     """
     try:
         async with asyncio.timeout(DEADLINE):

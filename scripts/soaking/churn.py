@@ -18,7 +18,7 @@ AT_ONCE: Final = 20
 """Mishaps under way; a device meets one at a time."""
 AWAY: Final = 3.0
 """Seconds that a device is away at most."""
-ASLEEP: Final = 20.0
+ASLEEP: Final = 30.0
 """Seconds that a device reads nothing at most, or half of a short soak. The hub cuts off who takes
 nothing for a minute."""
 

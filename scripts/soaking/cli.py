@@ -32,10 +32,12 @@ _LONGEST_WARM_UP: Final = 60.0
 @click.option("--nightly", is_flag=True, help=f"For {NIGHTLY:g} minutes.")
 @click.option("--rate", type=click.FloatRange(1, 20_000), default=500.0, help="Pushes/s in all.")
 @click.option("--churn", type=click.FloatRange(0.1, 100), default=5.0, help="Mishaps/s.")
-@click.option("--users", type=click.IntRange(1, 1_000), default=25)
+@click.option("--users", type=click.IntRange(1, 1_000), default=20)
 @click.option("--listeners", type=click.IntRange(1, 50), default=3, help="Of each user.")
 @click.option("--objects", type=click.IntRange(1, 1_000), default=50, help="Of each user.")
-@click.option("--size", type=click.IntRange(SMALLEST, 100_000), default=400, help="Bytes a change.")
+@click.option(
+    "--size", type=click.IntRange(SMALLEST, 100_000), default=1_000, help="Bytes a change."
+)
 @click.option("--seed", type=int, default=1, help="Of the mishaps.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON instead of tables.")
 def main(
