@@ -8,14 +8,10 @@ and the objects are in the end what the log makes of them.
 import asyncio
 import contextlib
 import json
-import multiprocessing
-import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +19,8 @@ import pytest
 import uvloop
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from hub.cli import main
-from tests.crash.processes import READY, PlainDevice, a_device
+from tests.crash.forked import a_forked_hub, wait_until_ready
+from tests.crash.processes import PlainDevice, a_device
 from tests.hub.fakes import Frame
 
 ROUNDS: Final = 25
@@ -34,46 +30,6 @@ WINDOW: Final = 8
 """Pushes of one device under way."""
 FLAGS: Final = ("--max-log-pushes", "1000000", "--log-level", "warning")
 """Every device hears of every push one by one, however long it was away."""
-
-# Each round's hub is a process of its own, forked from one that has the modules loaded.
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["hub.cli", "hub.server"])
-
-
-def serve(data: Path, output: Connection) -> None:
-    """Run the command as a process does that is started by its name."""
-    os.dup2(output.fileno(), 1)
-    output.close()
-    arguments = ["serve", "--dev", "--port", "0", "--http-port", "0", "--data", str(data), *FLAGS]
-    main(arguments)
-
-
-@contextmanager
-def a_forked_hub(data: Path) -> Iterator[tuple[Any, Connection]]:
-    """A hub on its way up, and what it prints; killed in the end, if it is still there."""
-    output, theirs = multiprocessing.Pipe(duplex=False)
-    process = processes.Process(target=serve, args=(data, theirs))
-    process.start()
-    theirs.close()
-    try:
-        yield process, output
-    finally:
-        process.kill()
-        process.join(30)
-        process.close()
-        output.close()
-
-
-def wait_until_ready(output: Connection) -> str:
-    """The address that the hub prints when it serves."""
-    line = b""
-    while not line.endswith(b"\n"):
-        read = os.read(output.fileno(), 1000)
-        assert read, "the hub ended before it was ready"
-        line += read
-    match = READY.match(line.decode())
-    assert match, line
-    return match[1]
 
 
 class Device:
@@ -215,15 +171,15 @@ def test_nothing_acked_is_lost_and_no_clock_comes_twice_in_25_kills(tmp_path: Pa
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for number in range(ROUNDS):
             if number % 5 == 0:
-                with a_forked_hub(data):
+                with a_forked_hub(data, *FLAGS):
                     time.sleep(chance.uniform(0, 0.1))  # Killed on its way up, wherever that is.
-            with a_forked_hub(data) as (hub, output):
+            with a_forked_hub(data, *FLAGS) as (hub, output):
                 url = wait_until_ready(output)
                 seconds = chance.uniform(0.05, 0.4)
                 runner.run(write_until_killed(devices, url, hub, seconds))
             if number % 5 == 4:
                 check(devices, data)
-    with a_forked_hub(data) as (hub, output):
+    with a_forked_hub(data, *FLAGS) as (hub, output):
         wait_until_ready(output)
         hub.terminate()
         hub.join(30)

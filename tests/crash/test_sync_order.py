@@ -6,8 +6,6 @@ ends before the ack; tests/crash/test_durability.py would take one for the other
 
 import asyncio
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +13,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.crash.processes import UPGRADE, HubProcess, a_hub_process, raw_frame
+from tests.crash.tracing import can_trace
 
 PUSHERS: Final = 20
 PUSHES: Final = 15
@@ -51,16 +50,6 @@ def calls(lines: list[str]) -> Iterator[Call]:
         elif (match := RESUMED.match(line)) and match["thread"] in unfinished:
             name, file, begun, rest = unfinished.pop(match["thread"])
             yield Call(name, file, begun, number, rest + match["rest"])
-
-
-def can_trace(folder: Path) -> str | None:
-    """Why processes cannot be traced here; None: they can."""
-    strace = shutil.which("strace")
-    if strace is None:
-        return "strace is not installed; it is needed to count what is synced"
-    trying = [strace, "-o", str(folder / "try"), "true"]
-    done = subprocess.run(trying, check=False, capture_output=True, text=True)
-    return done.stderr.strip() or "strace may not trace here" if done.returncode else None
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:

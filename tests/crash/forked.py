@@ -1,0 +1,69 @@
+"""A hub as a process of its own, forked from one that has the modules loaded: it starts at once."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from hub.cli import main
+from hub.store import ledger, sqlite
+from tests.crash.processes import READY
+
+UNCHANGED: Final[Mapping[str, float]] = {}
+FOLDS_AT_ONCE: Final[Mapping[str, float]] = {"FOLD_SECONDS": 0.01}
+MOVES_ITS_WAL: Final[Mapping[str, float]] = {**FOLDS_AT_ONCE, "CHECKPOINT_BYTES": 32 * 1024}
+"""Folds and checkpoints come so soon that a short run has them."""
+
+processes: Final = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["hub.cli", "hub.server"])
+
+
+def serve(
+    data: Path, output: Connection, flags: tuple[str, ...], changes: Mapping[str, float]
+) -> None:
+    """Run the command as a process does that is started by its name."""
+    for module in (ledger, sqlite):
+        vars(module).update(changes)
+    os.dup2(output.fileno(), 1)
+    output.close()
+    with data.with_suffix(".log").open("a") as errors:
+        os.dup2(errors.fileno(), 2)
+    arguments = ["serve", "--dev", "--port", "0", "--http-port", "0", "--data", str(data), *flags]
+    main(arguments)
+
+
+@contextmanager
+def a_forked_hub(
+    data: Path, *flags: str, changes: Mapping[str, float] = UNCHANGED
+) -> Iterator[tuple[Any, Connection]]:
+    """A hub on its way up, and what it prints; killed in the end, if it is still there.
+
+    What it logs is in a file beside the data, `NAME.log`. `changes` are of
+    constants of the store.
+    """
+    output, theirs = multiprocessing.Pipe(duplex=False)
+    process = processes.Process(target=serve, args=(data, theirs, flags, changes))
+    process.start()
+    theirs.close()
+    try:
+        yield process, output
+    finally:
+        process.kill()
+        process.join(30)
+        process.close()
+        output.close()
+
+
+def wait_until_ready(output: Connection) -> str:
+    """The address that the hub prints when it serves."""
+    line = b""
+    while not line.endswith(b"\n"):
+        read = os.read(output.fileno(), 1000)
+        assert read, "the hub ended before it was ready"
+        line += read
+    match = READY.match(line.decode())
+    assert match, line
+    return match[1]
