@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -51,7 +51,7 @@ async def _serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
-    async with serving(settings) as (websocket_url, http_url):
+    async with serving(settings, give_up=stopped.set) as (websocket_url, http_url):
         print(f"ready {websocket_url} {http_url}", flush=True)  # noqa: T201 - others wait for it
         logger.info("ready", websocket=websocket_url, http=http_url, data=str(settings.data))
         await stopped.wait()
@@ -60,10 +60,15 @@ async def _serve(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[str, str]]:
-    """A hub that serves for as long as this lasts; its two addresses."""
+async def serving(
+    settings: Settings, give_up: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[str, str]]:
+    """A hub that serves for as long as this lasts; its two addresses.
+
+    `give_up` is called when the store cannot go on; the end of this then raises why.
+    """
     async with AsyncExitStack() as stack:
-        store = open_store(settings)
+        store = open_store(settings, give_up)
         await store.open()
         stack.push_async_callback(store.close)
         hub = Hub(store, authority_from(settings, now), settings.limits, now)
@@ -73,7 +78,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, str]]:
         yield websocket_url, http_url
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -> Store:
     """The store that these settings name, not yet open."""
     limits = settings.limits
     rules = Rules(
@@ -85,7 +90,7 @@ def open_store(settings: Settings) -> Store:
         policy=load_policy(settings.policy) if settings.policy else None,
         retention=settings.retention,
     )
-    return SqliteStore(settings.data, rules)
+    return SqliteStore(settings.data, rules, give_up=give_up)
 
 
 @asynccontextmanager

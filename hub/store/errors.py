@@ -21,3 +21,14 @@ class NotAHubFile(StoreError):
 
 class StoreFailed(StoreError):
     """The disk is full or failing: nothing of this call was stored, and devices try again."""
+
+
+class SyncFailed(StoreFailed):
+    """The disk failed to sync. The process ends; its next start makes sure of what was written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the disk failed to sync, and what it holds of the last writes is unknown. All that "
+            "was acknowledged is stored. See to the disk, and start the hub again: it checks the "
+            "file and goes on"
+        )

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from hub.store import reading
-from hub.store.errors import StoreFailed
+from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
 from hub.store.interface import (
     Cursor,
@@ -31,6 +31,7 @@ from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
+from hub.store.wal import SyncWatch, kept_open, write_again
 from protocol.diffs import Held, Key
 
 T = TypeVar("T")
@@ -46,8 +47,17 @@ logger: Final = structlog.get_logger("store")
 class SqliteStore:
     """A `Store` in one file. See `hub.store.interface` for what its methods promise."""
 
-    def __init__(self, path: Path, rules: Rules, open_executor: OpenExecutor = on_thread) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rules: Rules,
+        open_executor: OpenExecutor = on_thread,
+        give_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`give_up` is called when a sync has failed: close the store, and open it in time."""
         self._path = path
+        self._give_up = give_up
+        self._syncs = SyncWatch()
         self._open_executor = open_executor
         self._lock = FileLock(path)
         self._rules = rules
@@ -69,7 +79,7 @@ class SqliteStore:
             opened.callback(self._lock.release)
             connect_writer = partial(_connect_writer, self._path, self._rules.now)
             self._writer = await self._open_executor(connect_writer)
-            opened.push_async_callback(self._writer.close)
+            opened.push_async_callback(self._close_writer)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
             opened.push_async_callback(self._reader.close)
             latest = self._rules.now() + self._rules.retention.log_ms
@@ -82,7 +92,12 @@ class SqliteStore:
         ]
 
     async def close(self) -> None:
-        """Fold what is left, and leave one whole file behind."""
+        """Fold what is left, and leave one whole file behind.
+
+        Raises:
+            SyncFailed: a sync failed, now or before. The file and its WAL are left as they are.
+
+        """
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -91,6 +106,8 @@ class SqliteStore:
         async with self._opened:
             with contextlib.suppress(StoreFailed):
                 await self._fold()
+        if self._syncs.has_failed:
+            raise SyncFailed
 
     async def user(self, name: str) -> UserStanding:
         """How a user stands; one seen for the first time gets a new log id."""
@@ -150,7 +167,15 @@ class SqliteStore:
         self._behind.set()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await _run(self._writer, work)
+        try:
+            return await _run(self._writer, partial(self._syncs.run, work))
+        except SyncFailed:
+            self._give_up()
+            raise
+
+    async def _close_writer(self) -> None:
+        with kept_open(self._path) if self._syncs.has_failed else contextlib.nullcontext():
+            await self._writer.close()
 
     async def _read(self, user: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
         def read(connection: sqlite3.Connection) -> T:
@@ -170,6 +195,8 @@ class SqliteStore:
             try:
                 await self._wait_until_due()
                 await self._fold()
+            except SyncFailed:
+                return
             except StoreFailed as error:
                 # The log has it all, so nothing is lost; the next turn tries again.
                 logger.warning("fold failed", error=str(error))
@@ -207,10 +234,12 @@ def _connect_writer(path: Path, now: Callable[[], int]) -> sqlite3.Connection:
     check(path)
     connection = connect(path)
     try:
+        write_again(connection, path)
         upgrade(connection, path, now())
         prepare(connection, path)
     except BaseException:
-        connection.close()
+        with kept_open(path):
+            connection.close()
         raise
     return connection
 

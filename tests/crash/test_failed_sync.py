@@ -24,7 +24,6 @@ def push_and_let_fold(data: Path, url: str, writer: Writer, until: int = PUSHES)
 
 
 @pytest.mark.serial
-@pytest.mark.xfail(strict=True, reason="the hub goes on after a sync that failed")
 @pytest.mark.parametrize("failing", [1, 2, 3])
 def test_what_is_acked_after_a_sync_failed_survives_a_power_cut(
     tmp_path: Path, failing: int
@@ -67,7 +66,6 @@ def go_on(data: Path, writer: Writer) -> None:
 
 
 @pytest.mark.serial
-@pytest.mark.xfail(strict=True, reason="the hub goes on after a sync that failed")
 def test_a_start_after_a_failed_sync_makes_the_wal_whole_before_it_builds_on_it(
     tmp_path: Path,
 ) -> None:
