@@ -22,14 +22,18 @@ processes.set_forkserver_preload(["hub.cli", "hub.server"])
 
 
 def serve(
-    data: Path, output: Connection, flags: tuple[str, ...], changes: Mapping[str, float]
+    data: Path,
+    output: Connection,
+    log: Path,
+    flags: tuple[str, ...],
+    changes: Mapping[str, float],
 ) -> None:
     """Run the command as a process does that is started by its name."""
     for module in (ledger, sqlite):
         vars(module).update(changes)
     os.dup2(output.fileno(), 1)
     output.close()
-    with data.with_suffix(".log").open("a") as errors:
+    with log.open("a") as errors:
         os.dup2(errors.fileno(), 2)
     arguments = ["serve", "--dev", "--port", "0", "--http-port", "0", "--data", str(data), *flags]
     main(arguments)
@@ -37,15 +41,17 @@ def serve(
 
 @contextmanager
 def a_forked_hub(
-    data: Path, *flags: str, changes: Mapping[str, float] = UNCHANGED
+    data: Path, *flags: str, log: Path | None = None, changes: Mapping[str, float] = UNCHANGED
 ) -> Iterator[tuple[Any, Connection]]:
     """A hub on its way up, and what it prints; killed in the end, if it is still there.
 
-    What it logs is in a file beside the data, `NAME.log`. `changes` are of
-    constants of the store.
+    What it logs is in a file beside the data, `NAME.log`, unless `log` names another. `changes`
+    are of constants of the store.
     """
     output, theirs = multiprocessing.Pipe(duplex=False)
-    process = processes.Process(target=serve, args=(data, theirs, flags, changes))
+    process = processes.Process(
+        target=serve, args=(data, theirs, log or data.with_suffix(".log"), flags, changes)
+    )
     process.start()
     theirs.close()
     try:

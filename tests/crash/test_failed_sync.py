@@ -20,7 +20,7 @@ def push_and_let_fold(data: Path, url: str, writer: Writer, until: int = PUSHES)
     for push_id in range(len(writer.acked) + 1, until + 1):
         if asyncio.run(writer.push(url, push_id)) is not Went.DONE:
             return
-        wait_until_folded(data, writer)
+        assert wait_until_folded(data, writer), "the hub does not fold"
 
 
 @pytest.mark.serial

@@ -1,6 +1,7 @@
 """A device that pushes in a closed loop, keeps what it hears, and comes back when it is closed."""
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from enum import Enum, auto
@@ -39,6 +40,13 @@ class Writer:
         self.acked: dict[int, int] = {}
         self.refusals = 0
         self._log_id: str | None = None
+
+    def twin(self, name: str) -> "Writer":
+        """Another device of the user, that is where this one is."""
+        twin = Writer(name, self.user)
+        twin.heard = [(self.name, 0)] * len(self.heard)
+        twin._log_id = self._log_id
+        return twin
 
     async def push(self, url: str, until: int, tries: int = 5) -> Went:
         """Push up to the push id `until`."""
@@ -97,31 +105,32 @@ async def _hear(device: PlainDevice) -> Frame:
     return frame
 
 
-def wait_until_folded(data: Path, writer: Writer) -> None:
-    """Wait until the objects are where the log is; the hub folds behind its acks."""
-    file = sqlite3.connect(data)
+def wait_until_folded(data: Path, writer: Writer, seconds: float = ROUND_SECONDS) -> bool:
+    """Whether the objects come to where the log is; the hub folds behind its acks."""
     query = "SELECT head FROM users WHERE name = ?"
-    deadline = time.monotonic() + ROUND_SECONDS
-    try:
+    deadline = time.monotonic() + seconds
+    with reading(data) as file:
         while file.execute(query, (writer.user,)).fetchone() != (len(writer.heard),):
-            assert time.monotonic() < deadline, "the hub does not fold"
+            if time.monotonic() > deadline:
+                return False
             time.sleep(PAUSE_SECONDS / 4)
-    finally:
-        file.close()
+    return True
+
+
+def reading(data: Path) -> contextlib.closing[sqlite3.Connection]:
+    """A connection that, as the last to close, does not move the WAL into the file."""
+    return contextlib.closing(sqlite3.connect(f"{data.as_uri()}?mode=ro", uri=True))
 
 
 def check_file(data: Path, writer: Writer) -> None:
     """The file is sound, its clocks have no hole, and each acked push is there, and once."""
-    file = sqlite3.connect(data)
-    try:
+    with reading(data) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         rows = file.execute(
             "SELECT clock, devices.name, push_id FROM log JOIN devices USING (device_no) "
             "JOIN users ON users.user_no = log.user_no WHERE users.name = ? ORDER BY clock",
             (writer.user,),
         ).fetchall()
-    finally:
-        file.close()
     assert [clock for clock, _name, _push in rows] == list(range(1, len(rows) + 1))
     stored = {(name, push_id): clock for clock, name, push_id in rows}
     assert len(stored) == len(rows), "a push is stored twice"

@@ -1,0 +1,1 @@
+"""A hub and its devices made to fail, by one command each."""
