@@ -430,3 +430,13 @@ def test_what_was_refused_comes_whole_when_the_log_is_gone_too(hub: Hub) -> None
 
 def test_a_failure_is_said_in_mobync_s_words() -> None:
     assert json.loads(failure("why")) == {"success": False, "message": "why"}
+
+
+@pytest.mark.xfail(strict=True, reason="it is no bad message yet")
+def test_a_clock_that_is_a_broken_text_is_a_bad_message() -> None:
+    """A client sends half of a surrogate pair where its clock should be. That is JSON, and no text:
+    the check of the request failed with an error of its own, and the client was told 500, with a
+    traceback in the hub's log, instead of 400.
+    """
+    with pytest.raises(BadMessage):
+        decode_request(b'{"auth_token": "ada", "logical_clock": "\\ud800", "diffs": []}')
