@@ -70,7 +70,7 @@ def decode_request(body: bytes) -> Request:
     """
     try:
         return msgspec.convert(_json(body), Request)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise BadMessage(str(error)) from None
 
 

@@ -432,7 +432,6 @@ def test_a_failure_is_said_in_mobync_s_words() -> None:
     assert json.loads(failure("why")) == {"success": False, "message": "why"}
 
 
-@pytest.mark.xfail(strict=True, reason="it is no bad message yet")
 def test_a_clock_that_is_a_broken_text_is_a_bad_message() -> None:
     """A client sends half of a surrogate pair where its clock should be. That is JSON, and no text:
     the check of the request failed with an error of its own, and the client was told 500, with a
