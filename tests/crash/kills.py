@@ -1,0 +1,139 @@
+"""Rounds of `kill -9` of a hub, of real devices with files of their own, or of both at once."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from client import Device, World
+from tests.crash.forked import a_forked_hub, processes, wait_until_ready
+from tests.crash.hub_process import free_port
+
+DEVICES: Final = ("phone", "laptop", "tablet")
+LEVEL_SECONDS: Final = 60.0
+EDIT_SECONDS: Final = 0.002
+"""Between two edits, so that the devices are not only ahead of the hub."""
+
+
+async def sleep_little(seconds: float) -> None:
+    await asyncio.sleep(min(seconds, 0.05))
+
+
+HURRIED: Final = World(sleep=sleep_little)
+
+
+def write(url: str, path: Path, name: str, output: Connection) -> None:
+    """A device that counts up in an object of its own, and says each number once it is saved."""
+    asyncio.run(_write(url, path, name, output.fileno()))
+
+
+async def _write(url: str, path: Path, name: str, output: int) -> None:
+    async with Device(url, token="ada", name=name, path=path, world=HURRIED) as device:
+        number = max((o["n"] for o in await device.read("counters") if o["id"] == name), default=0)
+        os.write(output, f"found {number}\n".encode())
+        if not number:
+            await device.create("counters", {"id": name, "n": 0})
+        while True:
+            number += 1
+            await device.update("counters", {"id": name, "n": number})
+            os.write(output, f"saved {number}\n".encode())
+            await asyncio.sleep(EDIT_SECONDS)
+
+
+class Phone:
+    """One device over its lives, and the last number that it was told is saved."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.path = folder / f"{name}.db"
+        self.said = 0
+
+    @contextmanager
+    def living(self, url: str) -> Iterator[Any]:
+        """One life of it; what it said in it is looked at when it has ended."""
+        ours, theirs = processes.Pipe(duplex=False)
+        process = processes.Process(target=write, args=(url, self.path, self.name, theirs))
+        process.start()
+        theirs.close()
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.join(LEVEL_SECONDS)
+            process.close()
+            with ours:
+                self._listen(ours.fileno())
+
+    def _listen(self, output: int) -> None:
+        said = b""
+        while read := os.read(output, 65536):
+            said += read
+        for line in said.decode().splitlines():
+            what, _, number = line.partition(" ")
+            assert what != "found" or int(number) >= self.said, f"{self.name} lost a saved edit"
+            self.said = max(self.said, int(number))
+
+
+class Kills:
+    """A hub and its devices, killed again and again."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.data = folder / "hub.db"
+        self.phones = [Phone(name, folder) for name in DEVICES]
+        self._chance = random.Random(seed)
+        self._port = free_port()
+        self._url = f"ws://127.0.0.1:{self._port}/sync"
+
+    def round(self) -> None:
+        """Let all live for a while; some devices die before the hub, some with it."""
+        with ExitStack() as stack:
+            hub, output = stack.enter_context(a_forked_hub(self.data, *self._flags))
+            living = [stack.enter_context(phone.living(self._url)) for phone in self.phones]
+            wait_until_ready(output)
+            time.sleep(self._chance.uniform(0, 0.3))
+            first = self._chance.choice([hub, *living])
+            first.kill()
+            time.sleep(self._chance.uniform(0, 0.1))
+
+    def check(self) -> int:
+        """All are level in the end, and nothing that was saved is missing; the last clock."""
+        with a_forked_hub(self.data, *self._flags) as (hub, output):
+            wait_until_ready(output)
+            asyncio.run(self._all_agree())
+            hub.terminate()
+            hub.join(LEVEL_SECONDS)
+            assert hub.exitcode == 0
+        return self._check_log()
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        return "--port", str(self._port), "--log-level", "warning"
+
+    async def _all_agree(self) -> None:
+        for _turn in range(2):
+            seen = [await self._look(phone) for phone in self.phones]
+        assert all(objects == seen[0] for objects in seen)
+        for phone in self.phones:
+            assert seen[0].get(phone.name, 0) >= phone.said, f"{phone.name} lost a saved edit"
+
+    async def _look(self, phone: Phone) -> dict[str, int]:
+        name, path = phone.name, phone.path
+        async with Device(self._url, token="ada", name=name, path=path, world=HURRIED) as device:
+            await device.synchronize(LEVEL_SECONDS)
+            return {str(o["id"]): int(str(o["n"])) for o in await device.read("counters")}
+
+    def _check_log(self) -> int:
+        file = sqlite3.connect(self.data)
+        rows = file.execute("SELECT clock, device_no, push_id FROM log ORDER BY clock").fetchall()
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        file.close()
+        clocks = [clock for clock, _device, _push in rows]
+        assert clocks == list(range(clocks[0], clocks[0] + len(clocks))), "the log has a hole"
+        assert len({row[1:] for row in rows}) == len(rows), "a push is stored twice"
+        return int(clocks[-1])
