@@ -319,7 +319,11 @@ def simulate(
 ) -> Told:
     """Run the world of a seed in a folder of its own."""
     where = RAM if RAM.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="simulation-", dir=where) as folder:
-        told = kind(seed, Path(folder), say).run()
-    gc.collect(0)
-    return told
+    # When garbage goes, what it ends goes on as steps of the loop: the same ones each time.
+    gc.collect()
+    gc.disable()
+    try:
+        with tempfile.TemporaryDirectory(prefix="simulation-", dir=where) as folder:
+            return kind(seed, Path(folder), say).run()
+    finally:
+        gc.enable()
