@@ -22,15 +22,14 @@ from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
 from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
-from hub.store.schema import value_of
+from hub.store.schema import PAGE_SIZE, value_of
 from protocol.merge import NO_IDS, Policy, Terms, decide
 from protocol.messages import PushOutcome
 
 T = TypeVar("T")
 CHECKPOINT_BYTES: Final = 2 * 2**20
 """Bytes in the WAL, about, from which on a checkpoint is due: it should hold no commit up long."""
-PAGE_BYTES: Final = 2048
-COMMIT_BYTES: Final = 4 * PAGE_BYTES
+COMMIT_BYTES: Final = 4 * PAGE_SIZE
 """What a commit costs in the WAL beside its diffs, about."""
 SEEN_MS: Final = 3_600_000
 """A device that is seen again within an hour is not written down again for that alone."""
@@ -130,7 +129,7 @@ class Ledger:
         now, keeps = self._rules.now(), self._rules.retention
         with self._transaction(connection, synchronous="NORMAL") as memory:
             write_step(connection, users, memory.folded(users), now, keeps)
-        self._wal_bytes += PAGE_BYTES * sum(user.weight for user in users)
+        self._wal_bytes += PAGE_SIZE * sum(user.weight for user in users)
         memory.forget_unfolded(users)
         self._expect(user.due for user in users)
         return any(memory.oldest(up_to))
@@ -161,7 +160,7 @@ class Ledger:
         """Do a step of what retention asks for, which writes about so many pages."""
         with self._transaction(connection, synchronous="NORMAL") as memory:
             done = work(connection, memory)
-        self._wal_bytes += PAGE_BYTES * pages
+        self._wal_bytes += PAGE_SIZE * pages
         return done
 
     def rest(self, connection: sqlite3.Connection) -> None:
@@ -176,7 +175,7 @@ class Ledger:
         self._set_synchronous("NORMAL", connection)
         # As a script, for `execute` would stop behind the first page.
         connection.executescript(f"PRAGMA incremental_vacuum({PAGES_BACK})")
-        self._wal_bytes += 2 * PAGE_BYTES * PAGES_BACK
+        self._wal_bytes += 2 * PAGE_SIZE * PAGES_BACK
         return value_of(connection, "freelist_count") < free
 
     def _expect(self, dues: Iterable[int | None]) -> None:
