@@ -1,6 +1,6 @@
 """Edits, and the objects they make (docs/protocol.md, sections 1, 3 and 4)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -25,6 +25,7 @@ DeviceName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX
 DiffId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DIFF_ID)]
 ModelName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL)]
 ObjectId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_OBJECT_ID)]
+LogId: TypeAlias = Annotated[str, msgspec.Meta(max_length=64, pattern="^[!-~]+$")]
 DiffType: TypeAlias = Literal["create", "update", "delete"]
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -36,8 +37,36 @@ Key: TypeAlias = tuple[str, str]
 # can be part of a cycle, and a hub that goes through all of it stands still meanwhile.
 
 
-class Diff(msgspec.Struct, frozen=True, gc=False):
-    """One edit as its device made it: `logical_clock` is the base, the clock it had applied."""
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """A clock of one history."""
+
+    log_id: LogId
+    logical_clock: Integer
+
+
+class Was(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Which version of an object, in a history that ended, is given back (section 10).
+
+    It was last changed there at `logical_clock`, and created at `created`. `via` is where that
+    history left one that the hub carries on, if it does not know it itself. The hub adds `born`,
+    the clock of its own history at which the object counts as created, and `kept`, the fields that
+    were not the offer's to set.
+    """
+
+    log_id: LogId
+    logical_clock: Integer
+    created: Integer = 0
+    via: Place | None = None
+    born: Integer = 0
+    kept: Sequence[str] = ()
+
+
+class Diff(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One edit as its device made it: `logical_clock` is the base, the clock it had applied.
+
+    Across a restore (section 10): `was` marks an offer, `seen` is the base of an edit that was made
+    in another history.
+    """
 
     id: DiffId
     logical_clock: Integer
@@ -45,6 +74,8 @@ class Diff(msgspec.Struct, frozen=True, gc=False):
     type: DiffType
     model: ModelName
     json_data: dict[str, Any]
+    was: Was | None = None
+    seen: Place | None = None
 
     @property
     def key(self) -> Key:
@@ -52,7 +83,7 @@ class Diff(msgspec.Struct, frozen=True, gc=False):
         return self.model, self.json_data["id"]
 
 
-class StoredDiff(msgspec.Struct, frozen=True, gc=False):
+class StoredDiff(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One edit as the hub stored it and hands it out; the push's clock is its clock."""
 
     id: str
@@ -60,6 +91,8 @@ class StoredDiff(msgspec.Struct, frozen=True, gc=False):
     type: DiffType
     model: str
     json_data: dict[str, Any]
+    was: Was | None = None
+    seen: Place | None = None
 
     @property
     def key(self) -> Key:
@@ -75,10 +108,30 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
     device: str
 
 
+class Refilled(msgspec.Struct, frozen=True, gc=False):
+    """The version in another history that an object was refilled with, `at` a clock of ours."""
+
+    log_id: str
+    logical_clock: int
+    created: int
+    at: int
+
+    def known_to(self, seen: Place | None) -> bool:
+        """Whether somebody who had seen so much of that history knew this version."""
+        if seen is None or seen.log_id != self.log_id:
+            return False
+        return self.logical_clock <= seen.logical_clock
+
+    def began_after(self, seen: Place) -> bool:
+        """Whether somebody who had seen so much of that history knew only an earlier life."""
+        return seen.log_id == self.log_id and seen.logical_clock < self.created
+
+
 class Object(msgspec.Struct, frozen=True, gc=False):
     """An object that is there, with a stamp for each field but `id`.
 
-    `size` is never less than the bytes of its fields as compact JSON.
+    `size` is never less than the bytes of its fields as compact JSON. `seen` is what the device
+    that created it knew of a history that ended, if that was in it.
     """
 
     created: int
@@ -86,14 +139,21 @@ class Object(msgspec.Struct, frozen=True, gc=False):
     fields: Fields
     stamps: Mapping[str, Stamp]
     size: int
+    refilled: Refilled | None = None
+    seen: Place | None = None
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False):
-    """An object that was deleted: at which clock, with which timestamp (ms), by which device."""
+    """An object that was deleted: at which clock, with which timestamp (ms), by which device.
+
+    `seen` is what the device knew of a history that ended, if it deleted the object in that.
+    """
 
     clock: int
     timestamp: int
     device: str
+    refilled: Refilled | None = None
+    seen: Place | None = None
 
 
 Held: TypeAlias = Object | Tombstone

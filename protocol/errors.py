@@ -25,3 +25,11 @@ class InvalidDiff(ProtocolError):
 
 class HistoryGap(ProtocolError):
     """The hub's fault: a clock was left out or came out of order. Connect again to be level."""
+
+
+class NotRefilled(ProtocolError):
+    """The device's fault: an offer (section 10) that the hub cannot take. It is rejected `code`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -6,7 +6,7 @@ the same `apply`, so that what is decided once and what is folded later cannot d
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType, NoneType
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -20,16 +20,21 @@ from protocol.diffs import (
     Held,
     Key,
     Object,
+    Place,
+    Refilled,
     Stamp,
     StoredDiff,
     Tombstone,
+    Was,
     check_values,
     json_size,
     name_of,
     read_diff,
 )
-from protocol.errors import InvalidDiff
+from protocol.errors import InvalidDiff, NotRefilled
+from protocol.history import NO_HISTORY, History
 from protocol.messages import Lost, Rejected
+from protocol.refill import NOBODY, apply_offer, is_offered, settle
 
 NO_IDS: Final[frozenset[str]] = frozenset()
 
@@ -68,6 +73,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     max_object_bytes: int = MAX_OBJECT_BYTES
     max_depth: int = MAX_DEPTH
     policy: Policy | None = None
+    history: History = NO_HISTORY
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -99,14 +105,16 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
     """What a stored diff makes of an object: create replaces, update sets, delete removes."""
+    if diff.was is not None:
+        return apply_offer(held, diff, diff.was, clock)
     if diff.type == "delete":
-        return Tombstone(clock, diff.utc_timestamp, device)
+        return Tombstone(clock, diff.utc_timestamp, device, seen=diff.seen)
     stamp = Stamp(clock, diff.utc_timestamp, device)
     if diff.type == "update" and isinstance(held, Object):
         return _updated(held, diff.json_data, stamp)
     stamps = dict.fromkeys(diff.json_data, stamp)
     stamps.pop("id", None)
-    return Object(clock, clock, diff.json_data, stamps, json_size(diff.json_data))
+    return Object(clock, clock, diff.json_data, stamps, json_size(diff.json_data), seen=diff.seen)
 
 
 def _updated(held: Object, changes: Fields, stamp: Stamp) -> Object:
@@ -117,7 +125,8 @@ def _updated(held: Object, changes: Fields, stamp: Stamp) -> Object:
         stamps[name] = stamp if later else msgspec.structs.replace(stamp, timestamp=before)
     stamps.pop("id", None)
     size = held.size + json_size(changes)
-    return Object(held.created, stamp.clock, {**held.fields, **changes}, stamps, size)
+    fields = {**held.fields, **changes}
+    return Object(held.created, stamp.clock, fields, stamps, size, held.refilled, held.seen)
 
 
 def decide(diffs: Sequence[object], held: Callable[[Key], Held | None], terms: Terms) -> Outcome:
@@ -167,6 +176,9 @@ class _Bench:
         current = self.changed.get(key) or self.held(key)
         if self._is_questioned:
             self._question(diff, current)
+        if diff.was is not None:
+            self._refill(index, diff, diff.was, current)
+            return
         rule = _RULES[diff.type, type(current)]
         rule(self, index, diff, current)
 
@@ -201,6 +213,28 @@ class _Bench:
         """Whether a stamp's device knew its own order when it made this push."""
         return device == self.terms.device and not (self.terms.again or self.terms.polled)
 
+    def put_by(self, index: int, diff: Diff, names: Iterable[str]) -> None:
+        """Keep the values of these fields beside the log: others stand in their place."""
+        values = {name: diff.json_data[name] for name in ("id", *names)}
+        self.refused.append(Refused(index, msgspec.structs.replace(diff, json_data=values)))
+
+    def _refill(self, index: int, diff: Diff, was: Was, current: Held | None) -> None:
+        """Decide an offer (section 10)."""
+        terms = self.terms
+        try:
+            stored = settle(diff, was, current, terms.history, terms.clock)
+        except NotRefilled as error:
+            raise _RejectedError(error.code, str(error)) from None
+        if stored is None or stored.was is None:
+            self.differs = True
+            return
+        self.keep(stored, _fitting(self, apply(current, stored, terms.clock, terms.device)))
+        # A device takes the clock of a push that does not differ for that of a new object's birth.
+        self.differs |= stored.json_data != diff.json_data or stored.was.born != terms.clock
+        older = [name for name in stored.was.kept if name in diff.json_data]
+        if older:
+            self.put_by(index, diff, older)
+
     def _judge_invalid(self, value: object, error: InvalidDiff) -> None:
         name = name_of(value)
         if name is None or not self._was_stored(name):
@@ -218,7 +252,8 @@ class _Bench:
         terms = self.terms
         if terms.read_only:
             raise _RejectedError("forbidden", "this token may only read")
-        if terms.again and diff.logical_clock < terms.first_clock - 1:
+        # To store an offer twice is of no effect: what tells it apart is the object's old clock.
+        if terms.again and diff.was is None and diff.logical_clock < terms.first_clock - 1:
             raise _RejectedError("too_old", "the log no longer tells whether this was stored")
         if terms.policy is not None:
             refusal = _ask(terms.policy, terms.user, diff, current)
@@ -258,7 +293,10 @@ def _as_text(value: object) -> str:
 
 
 def _create(bench: _Bench, _index: int, diff: Diff, _current: Tombstone | None) -> None:
-    stored = StoredDiff(diff.id, bench.timestamp(diff), "create", diff.model, diff.json_data)
+    seen = diff.seen
+    stored = StoredDiff(
+        diff.id, bench.timestamp(diff), "create", diff.model, diff.json_data, seen=seen
+    )
     created = apply(None, stored, bench.terms.clock, bench.terms.device)
     bench.keep(stored, _fitting(bench, created))
 
@@ -269,9 +307,27 @@ def _create_anew(bench: _Bench, index: int, diff: Diff, grave: Tombstone) -> Non
         or bench.same_device(grave.device)
         or diff.key in bench.deleted_here
     )
-    if not knows and bench.timestamp(diff) <= grave.timestamp:
+    if not knows and not _outlives(bench, diff, grave):
         _refuse_deleted(bench, index, diff, grave)
     _create(bench, index, diff, grave)
+
+
+def _outlives(bench: _Bench, diff: Diff, grave: Tombstone) -> bool:
+    """Whether a create stands though its device may not have known of the deletion.
+
+    One that was made before a restore may be the very one whose object the offered deletion ended,
+    so its timestamp says nothing (section 10).
+    """
+    seen = diff.seen
+    if seen is not None and grave.refilled is not None:
+        return grave.refilled.known_to(seen)
+    return bench.timestamp(diff) > grave.timestamp
+
+
+def _update(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
+    if diff.seen and current.refilled and current.refilled.began_after(diff.seen):
+        raise _RejectedError("object_deleted", "the object was deleted and made anew meanwhile")
+    _set_fields(bench, index, diff, current)
 
 
 def _set_fields(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
@@ -280,23 +336,64 @@ def _set_fields(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
     kept = diff.json_data
     if lost:
         kept = {name: value for name, value in kept.items() if name not in lost}
+        lost = _less_its_own_effect(lost, diff, current)
     if len(kept) > 1:
         stored = StoredDiff(diff.id, bench.timestamp(diff), "update", diff.model, kept)
         updated = apply(current, stored, bench.terms.clock, bench.terms.device)
         bench.keep(stored, _fitting(bench, updated))
     if lost:
         _lose(bench, index, diff, lost)
-    bench.differs |= bool(lost) or len(kept) == 1 or diff.type != "update"
+    is_less = len(kept) < len(diff.json_data)
+    bench.differs |= is_less or len(kept) == 1 or diff.type != "update"
+
+
+def _less_its_own_effect(lost: dict[str, int], diff: Diff, current: Object) -> dict[str, int]:
+    """Nothing lost where the value was given back by another device (section 10)."""
+    refilled = current.refilled
+    if diff.seen is None or refilled is None:
+        return lost
+    return {
+        name: clock
+        for name, clock in lost.items()
+        if current.fields.get(name, ...) != diff.json_data[name]
+        or not is_offered(current.stamps[name], refilled)
+    }
 
 
 def _losing(bench: _Bench, diff: Diff, current: Object) -> dict[str, int]:
     """The fields that lose, each with the clock of the push that won."""
     stamps = current.stamps
+    if diff.seen is not None and current.refilled is not None:
+        return _losing_after_refill(bench, diff, diff.seen, current, current.refilled)
     return {
         name: stamps[name].clock
         for name in diff.json_data
         if name in stamps and not _kept(bench, diff, stamps[name])
     }
+
+
+def _losing_after_refill(
+    bench: _Bench, diff: Diff, seen: Place, current: Object, refilled: Refilled
+) -> dict[str, int]:
+    """Across a restore (section 10) what was seen is told by clocks of the history before it.
+
+    The edit may have been stored there: then a value is its own effect, or was set over it, and of
+    an object that was made anew since it is no part.
+    """
+    was_remade = refilled.began_after(seen)
+    absent = Stamp(refilled.at if was_remade else 0, bench.terms.latest, NOBODY)
+    stamps = {name: current.stamps.get(name, absent) for name in diff.json_data if name != "id"}
+    return {
+        name: stamp.clock
+        for name, stamp in stamps.items()
+        if not _kept_across(bench, diff, seen, stamp, refilled)
+    }
+
+
+def _kept_across(bench: _Bench, diff: Diff, seen: Place, stored: Stamp, refilled: Refilled) -> bool:
+    if stored.clock <= bench.base(diff) or not is_offered(stored, refilled):
+        return _kept(bench, diff, stored)
+    return refilled.known_to(seen) or bench.timestamp(diff) > stored.timestamp
 
 
 def _kept(bench: _Bench, diff: Diff, stored: Stamp) -> bool:
@@ -306,9 +403,8 @@ def _kept(bench: _Bench, diff: Diff, stored: Stamp) -> bool:
 
 
 def _lose(bench: _Bench, index: int, diff: Diff, fields: dict[str, int]) -> None:
-    values = {name: diff.json_data[name] for name in ("id", *fields)}
     bench.lost.append(Lost(index, diff.id, fields))
-    bench.refused.append(Refused(index, msgspec.structs.replace(diff, json_data=values)))
+    bench.put_by(index, diff, fields)
 
 
 def _fitting(bench: _Bench, held: Held) -> Held:
@@ -329,9 +425,14 @@ def _refuse_unknown(_bench: _Bench, _index: int, _diff: Diff, _current: None) ->
     raise _RejectedError("no_such_object", "there is no such object to update")
 
 
-def _delete(bench: _Bench, _index: int, diff: Diff, _current: Object) -> None:
+def _delete(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
+    seen = diff.seen
+    if seen and current.refilled and current.refilled.began_after(seen):
+        _no_effect(bench, index, diff, None)
+        return
     address = {"id": diff.json_data["id"]}
-    stored = StoredDiff(diff.id, bench.timestamp(diff), "delete", diff.model, address)
+    stamp = bench.timestamp(diff)
+    stored = StoredDiff(diff.id, stamp, "delete", diff.model, address, seen=seen)
     bench.deleted_here.add(diff.key)
     bench.keep(stored, apply(None, stored, bench.terms.clock, bench.terms.device))
 
@@ -348,7 +449,7 @@ _RULES: Final[Mapping[tuple[str, type], _Rule]] = {
     ("create", NoneType): _create,
     ("create", Tombstone): _create_anew,
     ("create", Object): _set_fields,
-    ("update", Object): _set_fields,
+    ("update", Object): _update,
     ("update", Tombstone): _refuse_deleted,
     ("update", NoneType): _refuse_unknown,
     ("delete", Object): _delete,

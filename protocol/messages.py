@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from protocol.diffs import DeviceName, Fields, Integer, StoredDiff
+from protocol.diffs import DeviceName, Fields, Integer, Place, StoredDiff, Was
 from protocol.errors import BadMessage
 
 SUBPROTOCOL: Final = "mobync.v1"
@@ -114,17 +114,28 @@ class PushOutcome(msgspec.Struct, frozen=True):
 
 
 class SnapshotObject(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An object as it stands (`json_data`), or that it is deleted (`id`, `deleted`)."""
+    """An object as it stands (`json_data`), or that it is deleted (`id`, `deleted`).
+
+    `utc_timestamp` (ms) is that of its last change, `created` the clock at which it was made. `was`
+    is the version of an earlier history that it still is.
+    """
 
     model: str
     logical_clock: int
     json_data: Raw | UnsetType = UNSET
     id: str | UnsetType = UNSET
     deleted: bool = False
+    utc_timestamp: int = 0
+    created: int = 0
+    was: Was | None = None
 
 
-class Welcome(_Frame, frozen=True):
-    """The hub knows the device; what it misses follows."""
+class Welcome(_SparseFrame, frozen=True):
+    """The hub knows the device; what it misses follows.
+
+    `continues`: the histories that the present one carries on, each up to a clock; `refill`:
+    whether the device is to give back what it held of them beyond (section 10).
+    """
 
     user: str
     device: str
@@ -135,6 +146,8 @@ class Welcome(_Frame, frozen=True):
     server_time: int
     expires: int | None
     limits: dict[str, int]
+    continues: tuple[Place, ...] = ()
+    refill: bool = True
 
 
 class Changes(_Frame, frozen=True):

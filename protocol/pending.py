@@ -4,7 +4,7 @@ An edit waits (and may fold), is cut into a push (and never changes again), and 
 then it lies on top of the server state, in the order in which it was made (section 7).
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ class _Run(NamedTuple):
     many updates wait. One that waits no longer may still be named there.
     """
 
-    terms: tuple[int, bool]
+    terms: tuple[Any, ...]
     setters: dict[str, int]
 
 
@@ -112,21 +112,41 @@ class Pending:
         for edit in edits:
             self._put(msgspec.structs.replace(edit, again=True))
 
-    def forget_bases(self) -> None:
-        """Under another history a base says nothing: it becomes 0 (section 6, reset)."""
-        self._runs.clear()
-        for edit in list(self.waiting.values()):
-            self._put(_without_base(edit))
+    def cross(self, move: Callable[[Edit], Edit], stored: int, offers: Iterable[Edit]) -> None:
+        """Go over to another history (section 10): offers first, then what was made before.
+
+        Pushes above `stored` are taken back, for that history does not hold them, and nothing was
+        sent in it yet. Offers of an earlier crossing keep their place.
+        """
+        taken_back = [name for name in self.pushes if name > stored]
+        cut = [edit for name in taken_back for edit in self.pushes.pop(name).edits]
+        self.writes.pushes.update(dict.fromkeys(taken_back))
         for push in list(self.pushes.values()):
-            edits = tuple(_without_base(edit) for edit in push.edits)
-            rebased = msgspec.structs.replace(push, edits=edits)
-            self.pushes[push.push_id] = self.writes.pushes[push.push_id] = rebased
-            for edit in edits:
-                self._lay(edit)
+            self._replace_push(push, [move(edit) for edit in push.edits])
+        edits = [*offers, *(move(edit) for edit in (*cut, *self.waiting.values()))]
+        self.waiting.clear()
+        self._runs.clear()
+        for edit in sorted(edits, key=lambda edit: edit.number):
+            self._put(edit)
+
+    def drop_offers(self) -> None:
+        """Offer nothing: the history that waited for it is gone."""
+        for edit in [edit for edit in self.waiting.values() if edit.diff.was]:
+            self.drop(edit)
+
+    def _replace_push(self, push: CutPush, edits: Sequence[Edit]) -> None:
+        replaced = msgspec.structs.replace(push, edits=tuple(edits))
+        self.pushes[push.push_id] = self.writes.pushes[push.push_id] = replaced
+        for edit in edits:
+            self._lay(edit)
 
     def restamp(self, floor: int, by: int, now: int) -> int:
         """Correct the timestamps above `floor` of what waits; the last one, or `floor` of none."""
-        late = [edit for edit in self.waiting.values() if edit.diff.utc_timestamp > floor]
+        late = [
+            edit
+            for edit in self.waiting.values()
+            if edit.diff.utc_timestamp > floor and edit.diff.was is None
+        ]
         stamps = restamped([edit.diff.utc_timestamp for edit in late], by, floor, now)
         for edit, stamp in zip(late, stamps, strict=True):
             diff = msgspec.structs.replace(edit.diff, utc_timestamp=stamp)
@@ -145,7 +165,7 @@ class Pending:
 
     def _setters(self, edit: Edit) -> dict[str, int]:
         """By name of field, the update that sets it, of those that fold with this edit."""
-        terms = edit.diff.logical_clock, edit.again
+        terms = _terms(edit)
         run = self._runs.get(edit.diff.key)
         if run is None or run.terms != terms:
             updates = takewhile(lambda e: e.diff.type == "update", self._foldable(edit))
@@ -190,8 +210,7 @@ class Pending:
     def _foldable(self, edit: Edit) -> Iterator[Edit]:
         """Waiting edits of the same object, latest first, as long as they are as well informed."""
         for earlier in reversed(self._edits_of(edit.diff.key).values()):
-            same_base = earlier.diff.logical_clock == edit.diff.logical_clock
-            if earlier.number not in self.waiting or not same_base or earlier.again != edit.again:
+            if earlier.number not in self.waiting or _terms(earlier) != _terms(edit):
                 return
             yield earlier
 
@@ -201,17 +220,17 @@ class Pending:
         A batch that still fits is not begun unless all of it fits, so that it is stored at once.
         """
         count = size = 0
-        again = None
+        kind = None
         for batch in self._batches():
             bytes_of_batch = sum(len(msgspec.json.encode(edit.diff)) + 1 for edit in batch)
             too_much = count + len(batch) > max_diffs or size + bytes_of_batch > max_bytes
-            if count and (too_much or batch[0].again != again):
+            if count and (too_much or _kind_of_push(batch[0]) != kind):
                 return
             if too_much:
                 yield from _as_many_as_fit(batch, max_diffs, max_bytes)
                 return
             yield from batch
-            again = batch[0].again
+            kind = _kind_of_push(batch[0])
             count += len(batch)
             size += bytes_of_batch
 
@@ -261,15 +280,20 @@ def laid_over(fields: Fields | None, edits: Collection[Edit]) -> Fields | None:
     return shown
 
 
+def _kind_of_push(edit: Edit) -> tuple[bool, bool]:
+    """Offers go out in pushes of their own, and so does what is sent `again`."""
+    return edit.again, edit.diff.was is not None
+
+
+def _terms(edit: Edit) -> tuple[Any, ...]:
+    """What edits that fold have in common: they are as well informed, and no offers."""
+    return edit.diff.logical_clock, edit.diff.seen, edit.again, edit.diff.was
+
+
 def _make_it(latest_first: Iterable[Edit]) -> bool:
     """Whether these edits alone leave an object there: an update over nothing shows nothing."""
     kinds = (edit.diff.type for edit in latest_first)
     return next((kind for kind in kinds if kind != "update"), "delete") == "create"
-
-
-def _without_base(edit: Edit) -> Edit:
-    diff = msgspec.structs.replace(edit.diff, logical_clock=0)
-    return msgspec.structs.replace(edit, diff=diff)
 
 
 def _as_many_as_fit(batch: list[Edit], max_diffs: int, max_bytes: int) -> Iterator[Edit]:

@@ -9,22 +9,30 @@ from typing import TypeAlias
 
 import msgspec
 
-from protocol.diffs import Diff, Fields, Key
+from protocol.diffs import Diff, Fields, Key, Place, Was
 from protocol.messages import Half
 
 
 class Known(msgspec.Struct, frozen=True):
-    """An object as the hub has it at `clock`; `fields` is None when it is deleted."""
+    """An object as the hub has it at `clock`; `fields` is None when it is deleted.
+
+    `timestamp` (ms) is that of its last change and `created` the clock at which it was made; 0:
+    not known. `was` is the version of an earlier history that it still is.
+    """
 
     clock: int
     fields: Fields | None
+    timestamp: int = 0
+    created: int = 0
+    was: Was | None = None
 
 
 class Edit(msgspec.Struct, frozen=True):
     """An edit that the hub has not yet confirmed.
 
-    `number` rises with each edit of this device. Edits of one `batch` go out in one push. `again`
-    marks those that an older copy of the device held and may have sent before (section 5).
+    `number` rises with each edit of this device; that of an offer (section 10) is negative. Edits
+    of one `batch` go out in one push. `again` marks those that an older copy of the device held and
+    may have sent before (section 5).
     """
 
     number: int
@@ -81,6 +89,8 @@ class Position(msgspec.Struct, frozen=True):
     timestamp: int = 0
     skew: int = 0
     corrected: int = 0
+    offers: int = 0
+    continues: tuple[Place, ...] = ()
 
 
 class Writes(msgspec.Struct):

@@ -6,12 +6,14 @@ connection runs: `hello` out, `welcome` in, catch-up in, `ready` in, and from th
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from msgspec import UnsetType
 
-from protocol.diffs import Diff, DiffType, Fields, Key, StoredDiff, read_diff
+from protocol.diffs import Diff, DiffType, Fields, Key, Place, StoredDiff, read_diff
+from protocol.drafts import Draft
 from protocol.errors import BadMessage, HistoryGap
 from protocol.hubtime import FAR_AHEAD, WORTH_CORRECTING, is_date, skew_of, stamped
 from protocol.messages import (
@@ -32,6 +34,7 @@ from protocol.messages import (
     decode_diffs,
     decode_fields,
 )
+from protocol.offers import across, crossing_to, offers
 from protocol.pending import Pending, laid_over
 from protocol.records import (
     CutPush,
@@ -238,8 +241,8 @@ class Replica:
         max_bytes = self._limits.get("max_frame_bytes", 2**20) - FRAME_ROOM
         push = self._pending.cut(self.position.counter + 1, max_diffs, max_bytes)
         if push is not None:
-            last = push.edits[-1].diff.utc_timestamp
-            self._move(counter=push.push_id, corrected=max(self.position.corrected, last))
+            own = [edit.diff.utc_timestamp for edit in push.edits[-1:] if edit.diff.was is None]
+            self._move(counter=push.push_id, corrected=max(self.position.corrected, *own, 0))
         return push
 
     # Taking what the hub sends
@@ -275,27 +278,56 @@ class Replica:
     def _welcomed(self, welcome: Welcome, now: int, trip: int) -> Iterable[Key]:
         touched: Iterable[Key] = ()
         if welcome.reset:
-            touched = self._reset(welcome.log_id)
+            touched = self._reset(welcome)
         if self.position.counter < welcome.last_push_id:
             self._pending.mark_again()
             self._move(counter=welcome.last_push_id)
-        self._move(log_id=welcome.log_id)
+        self._move(log_id=welcome.log_id, continues=welcome.continues)
         self._hear_time(welcome.server_time, now, trip)
         self._limits = welcome.limits
         self.head = welcome.logical_clock
         return touched
 
-    def _reset(self, log_id: str) -> Iterable[Key]:
-        """Forget what came from the hub, never a pending edit, all in one step."""
+    def _reset(self, welcome: Welcome) -> Iterable[Key]:
+        """Forget what came from the hub, never a pending edit, all in one step.
+
+        What a history that the hub carries on held beyond it becomes an offer in the same step.
+        """
         touched = [(model, name) for model, names in self._objects.items() for name in names]
-        if log_id != self.position.log_id:
-            self._pending.forget_bases()
+        if welcome.log_id != self.position.log_id:
+            self._cross(welcome)
             self._told.clear()
         self._objects.clear()
         self._writes.objects.clear()
         self._writes.forget = True
         self._move(clock=0, half=None)
         return touched
+
+    def _cross(self, welcome: Welcome) -> None:
+        """Go over to another history (section 10)."""
+        ours = self._history()
+        made: list[Edit] = []
+        before = self.position.continues
+        crossing = crossing_to(welcome.continues, ours, before) if ours else None
+        if crossing and welcome.refill:
+            made = list(offers(self._all_known(), crossing, self.position.offers))
+            self._move(offers=self.position.offers + len(made))
+        else:
+            self._pending.drop_offers()
+        # Offers go before what was cut, so that what the hub does not hold is cut anew.
+        stays = welcome.last_push_id if made else self.position.counter
+        self._pending.cross(partial(across, crossing=crossing), stays, made)
+
+    def _history(self) -> Place | None:
+        """The history that the device knows, and up to which clock."""
+        position = self.position
+        last = max(position.clock, position.half.head if position.half else 0)
+        return Place(position.log_id, last) if position.log_id is not None else None
+
+    def _all_known(self) -> Iterator[tuple[Key, Known]]:
+        for model, names in self._objects.items():
+            for name, known in names.items():
+                yield (model, name), known
 
     def _acked(self, ack: Ack) -> Iterable[Key]:
         push = self._pending.pushes.get(ack.push_id)
@@ -313,28 +345,22 @@ class Replica:
             raise HistoryGap(f"clock {clock} came after {self.position.clock}")
         self._move(clock=clock)
         self.head = max(self.head, clock)
-        outcome: dict[Key, dict[str, Any] | None] = {}
+        drafts: dict[Key, Draft] = {}
         for diff in diffs:
-            self._set(diff, outcome)
-        return [self._keep(key, Known(clock, fields)) for key, fields in outcome.items()]
+            self._set(clock, diff, drafts)
+        return [self._keep(key, draft.known(clock)) for key, draft in drafts.items()]
 
-    def _set(self, diff: Diff | StoredDiff, outcome: dict[Key, dict[str, Any] | None]) -> None:
-        """Do what a stored diff says; `outcome` is this push's own, copied once for each object."""
-        key, fields = diff.key, diff.json_data
-        if diff.type == "delete":
-            outcome[key] = None
-        elif diff.type == "create":
-            outcome[key] = {**fields}
-        elif (own := outcome.get(key)) is not None:
-            own.update(fields)
-        else:
-            held = None if key in outcome else self._fields(key)
-            outcome[key] = {**(held or {}), **fields}
+    def _set(self, clock: int, diff: Diff | StoredDiff, drafts: dict[Key, Draft]) -> None:
+        """Do what a stored diff says; `drafts` are this push's own, one for each object."""
+        draft = drafts.get(diff.key)
+        if draft is None:
+            draft = drafts[diff.key] = Draft(self._known(diff.key))
+        draft.take(clock, diff)
 
     def _paged(self, page: Snapshot) -> Iterable[Key]:
         if page.logical_clock < self.position.clock:
             raise HistoryGap(f"a page up to {page.logical_clock} at {self.position.clock}")
-        entries = [_known(entry) for entry in page.objects]
+        entries = [_entry(entry) for entry in page.objects]
         half = self.position.half
         level = half.from_ if half else self.position.clock
         self._move(clock=page.logical_clock, half=Half(level, page.head))
@@ -409,9 +435,12 @@ class Replica:
 
     # The server state
 
-    def _fields(self, key: Key) -> Fields | None:
+    def _known(self, key: Key) -> Known | None:
         model, name = key
-        known = self._objects.get(model, {}).get(name)
+        return self._objects.get(model, {}).get(name)
+
+    def _fields(self, key: Key) -> Fields | None:
+        known = self._known(key)
         return known.fields if known else None
 
     def _keep(self, key: Key, known: Known) -> Key:
@@ -423,10 +452,11 @@ class Replica:
         self.position = msgspec.structs.replace(self.position, **position)
 
 
-def _known(entry: SnapshotObject) -> tuple[Key, Known]:
+def _entry(entry: SnapshotObject) -> tuple[Key, Known]:
+    clock, timestamp, created = entry.logical_clock, entry.utc_timestamp, entry.created
     if not isinstance(entry.json_data, UnsetType):
         fields = decode_fields(entry.json_data)
-        return (entry.model, fields["id"]), Known(entry.logical_clock, fields)
+        return (entry.model, fields["id"]), Known(clock, fields, timestamp, created, entry.was)
     if isinstance(entry.id, UnsetType) or not entry.deleted:
         raise BadMessage("an object that neither stands nor is deleted")
-    return (entry.model, entry.id), Known(entry.logical_clock, None)
+    return (entry.model, entry.id), Known(clock, None, timestamp, created, entry.was)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from protocol.diffs import Key, Object, Tombstone
+from protocol.diffs import Key, Object, Place, Tombstone
+from protocol.history import History
 from protocol.messages import (
     Ack,
     Changes,
@@ -34,6 +35,7 @@ from protocol.messages import (
     encode,
     encode_diffs,
 )
+from protocol.refill import version_of
 from tests.protocol.ledger import NOW, Ledger
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ class Hub:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.log: list[Stored] = []
-        self.log_id = "log-1"
+        self.history = History("log-1")
         self.first_clock = 1
         self.line = 0
         self.now = NOW
@@ -200,6 +202,8 @@ class Hub:
             server_time=self.now,
             expires=None,
             limits=self.limits,
+            continues=tuple(self.history.continues),
+            refill=self.history.refill,
         )
 
     def is_other_history(self, hello: Hello) -> bool:
@@ -258,12 +262,29 @@ class Hub:
                 del self.ledger.held[key]
                 self.line = max(self.line, held.clock)
 
-    def restored(self, log_id: str) -> Hub:
-        """This hub as it stands, under another log id and with nobody connected."""
+    def restored(self, log_id: str, *, related: bool = True) -> Hub:
+        """This hub as it stands, under another log id and with nobody connected.
+
+        Not `related`: a hub that does not say which history it carries on.
+        """
+        copy = self.copied()
+        place = Place(self.log_id, self.ledger.head)
+        continues = (place, *self.history.continues) if related else ()
+        copy.history = History(log_id, continues, self.now)
+        copy.ledger.terms["history"] = copy.history
+        return copy
+
+    @property
+    def log_id(self) -> str:
+        """The name of its history."""
+        return self.history.log_id
+
+    def copied(self) -> Hub:
+        """A copy of its file."""
         copy = Hub()
+        copy.history = self.history
         copy.ledger = deepcopy(self.ledger)
         copy.log = list(self.log)
-        copy.log_id = log_id
         copy.first_clock, copy.line = self.first_clock, self.line
         copy.now, copy.limits = self.now, self.limits
         copy.ever = set(self.ever)
@@ -274,5 +295,19 @@ class Hub:
         """An object as a page says it."""
         held = self.ledger.held[key]
         if isinstance(held, Tombstone):
-            return SnapshotObject(key[0], held.clock, id=key[1], deleted=True)
-        return SnapshotObject(key[0], held.clock, Raw(msgspec.json.encode(held.fields)))
+            return SnapshotObject(
+                key[0],
+                held.clock,
+                id=key[1],
+                deleted=True,
+                utc_timestamp=held.timestamp,
+                was=version_of(held),
+            )
+        return SnapshotObject(
+            key[0],
+            held.clock,
+            Raw(msgspec.json.encode(held.fields)),
+            utc_timestamp=max((stamp.timestamp for stamp in held.stamps.values()), default=0),
+            created=held.created,
+            was=version_of(held),
+        )

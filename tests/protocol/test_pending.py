@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cProfile
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from protocol.diffs import DiffType, Fields, Object, Stamp, read_diff
 from protocol.messages import Push, encode
+from protocol.offers import across
 from protocol.pending import Pending, laid_over
 from protocol.records import CutPush, Edit, Position, Writes
 from protocol.replica import FRAME_ROOM
@@ -329,7 +331,7 @@ def test_a_push_is_never_changed_but_for_its_bases_at_a_reset() -> None:
     push = cut(held, 3)
     held.add(edit("update", 7, a=2), known=True)
     assert held.pushes == {3: push}
-    held.forget_bases()
+    held.cross(partial(across, crossing=None), 3, [])
     bare = [msgspec.structs.replace(e.diff, logical_clock=0) for e in edits]
     assert [e.diff for e in held.pushes[3].edits] == bare
     assert [e.diff.logical_clock for e in waits(held)] == [0]

@@ -147,12 +147,14 @@ class Sync(RuleBasedStateMachine):
     def lose_the_hub(self, how: str) -> None:
         """Restored from its backup, or from nothing: what was pushed since is gone."""
         if how == "back up":
-            self.backup = self.hub.restored("unused")
+            self.backup = self.hub.copied()
             return
         self.logs += 1
         now = self.hub.now
-        source = self.backup if how == "restore" and self.backup else Hub()
-        self.hub = source.restored(f"log-{self.logs}")
+        backup = self.backup if how == "restore" else None
+        source = backup or Hub()
+        source.now = now
+        self.hub = source.restored(f"log-{self.logs}", related=backup is not None)
         self.hub.now = now
         self.put_back |= set(NAMES)
         for device in self.devices.values():
