@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from protocol.diffs import DeviceName, Fields, Integer, StoredDiff
 from protocol.errors import BadMessage
+from protocol.history import Continued
 
 SUBPROTOCOL: Final = "mobync.v1"
 PATH: Final = "/sync"
@@ -22,7 +23,11 @@ POLLING_DEVICE: Final = "mobync"
 MOST_DIGITS: Final = 4000
 """Of an integer that is read as one: below what Python takes from a text, above any double."""
 
+MOST_EARLIER: Final = 8
+"""Epochs that a device names beside the last, so that the hub knows one of them."""
+
 PushId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+EpochName: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
@@ -44,9 +49,10 @@ class Half(msgspec.Struct, frozen=True):
 
 
 class Hello(_Frame, frozen=True, kw_only=True):
-    """The first frame: who I am, and how far I am.
+    """The first frame: who I am, how far I am, and by which of the hub's starts I know that.
 
-    Without a `token` it is a message, and unauthorized (section 8).
+    Without a `token` it is a message, and unauthorized (section 8). `epoch` is that of the last
+    `welcome`, `earlier` those before it, newest first.
     """
 
     token: str = ""
@@ -54,6 +60,8 @@ class Hello(_Frame, frozen=True, kw_only=True):
     logical_clock: Integer
     log_id: str | None = None
     half: Half | None = None
+    epoch: EpochName | None = None
+    earlier: Annotated[tuple[EpochName, ...], msgspec.Meta(max_length=MOST_EARLIER)] = ()
 
 
 class Push(_SparseFrame, frozen=True):
@@ -123,8 +131,11 @@ class SnapshotObject(msgspec.Struct, frozen=True, omit_defaults=True):
     deleted: bool = False
 
 
-class Welcome(_Frame, frozen=True):
-    """The hub knows the device; what it misses follows."""
+class Welcome(_SparseFrame, frozen=True):
+    """The hub knows the device; what it misses follows.
+
+    `epoch` names this start of the hub, `continues` the histories that `log_id` carries on.
+    """
 
     user: str
     device: str
@@ -135,6 +146,8 @@ class Welcome(_Frame, frozen=True):
     server_time: int
     expires: int | None
     limits: dict[str, int]
+    epoch: EpochName | None = None
+    continues: tuple[Continued, ...] = ()
 
 
 class Changes(_Frame, frozen=True):

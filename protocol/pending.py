@@ -112,13 +112,13 @@ class Pending:
         for edit in edits:
             self._put(msgspec.structs.replace(edit, again=True))
 
-    def forget_bases(self) -> None:
-        """Under another history a base says nothing: it becomes 0 (section 6, reset)."""
+    def lower_bases(self, shared: int) -> None:
+        """Under another history a base says nothing beyond what both share (section 6, reset)."""
         self._runs.clear()
         for edit in list(self.waiting.values()):
-            self._put(_without_base(edit))
+            self._put(_with_base_within(edit, shared))
         for push in list(self.pushes.values()):
-            edits = tuple(_without_base(edit) for edit in push.edits)
+            edits = tuple(_with_base_within(edit, shared) for edit in push.edits)
             rebased = msgspec.structs.replace(push, edits=edits)
             self.pushes[push.push_id] = self.writes.pushes[push.push_id] = rebased
             for edit in edits:
@@ -267,8 +267,9 @@ def _make_it(latest_first: Iterable[Edit]) -> bool:
     return next((kind for kind in kinds if kind != "update"), "delete") == "create"
 
 
-def _without_base(edit: Edit) -> Edit:
-    diff = msgspec.structs.replace(edit.diff, logical_clock=0)
+def _with_base_within(edit: Edit, shared: int) -> Edit:
+    base = min(edit.diff.logical_clock, shared)
+    diff = msgspec.structs.replace(edit.diff, logical_clock=base)
     return msgspec.structs.replace(edit, diff=diff)
 
 

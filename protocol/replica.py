@@ -13,8 +13,10 @@ from msgspec import UnsetType
 
 from protocol.diffs import Diff, DiffType, Fields, Key, StoredDiff, read_diff
 from protocol.errors import BadMessage, HistoryGap
+from protocol.history import Continued, shared_clock
 from protocol.hubtime import FAR_AHEAD, WORTH_CORRECTING, is_date, skew_of, stamped
 from protocol.messages import (
+    MOST_EARLIER,
     Ack,
     Changes,
     FromHub,
@@ -195,6 +197,8 @@ class Replica:
             logical_clock=position.clock,
             log_id=position.log_id,
             half=position.half,
+            epoch=position.epoch,
+            earlier=position.earlier,
         )
 
     def next_push(self) -> Push | None:
@@ -275,27 +279,39 @@ class Replica:
     def _welcomed(self, welcome: Welcome, now: int, trip: int) -> Iterable[Key]:
         touched: Iterable[Key] = ()
         if welcome.reset:
-            touched = self._reset(welcome.log_id)
+            touched = self._reset(welcome.log_id, welcome.continues)
         if self.position.counter < welcome.last_push_id:
             self._pending.mark_again()
             self._move(counter=welcome.last_push_id)
         self._move(log_id=welcome.log_id)
+        self._enter_epoch(welcome.epoch)
         self._hear_time(welcome.server_time, now, trip)
         self._limits = welcome.limits
         self.head = welcome.logical_clock
         return touched
 
-    def _reset(self, log_id: str) -> Iterable[Key]:
-        """Forget what came from the hub, never a pending edit, all in one step."""
+    def _reset(self, log_id: str, continues: tuple[Continued, ...]) -> Iterable[Key]:
+        """Forget what came from the hub, never a pending edit, all in one step.
+
+        Of another history an edit knows what both share; of one that is not continued, nothing.
+        The epochs go as well: they were those of the line that the device has left.
+        """
         touched = [(model, name) for model, names in self._objects.items() for name in names]
         if log_id != self.position.log_id:
-            self._pending.forget_bases()
+            self._pending.lower_bases(shared_clock(continues, self.position.log_id) or 0)
             self._told.clear()
         self._objects.clear()
         self._writes.objects.clear()
         self._writes.forget = True
-        self._move(clock=0, half=None)
+        self._move(clock=0, half=None, epoch=None, earlier=())
         return touched
+
+    def _enter_epoch(self, epoch: str | None) -> None:
+        """From here on what the device holds is a part of the line that the hub has in this one."""
+        last = self.position.epoch
+        if last not in (None, epoch):
+            self._move(earlier=(last, *self.position.earlier)[:MOST_EARLIER])
+        self._move(epoch=epoch)
 
     def _acked(self, ack: Ack) -> Iterable[Key]:
         push = self._pending.pushes.get(ack.push_id)

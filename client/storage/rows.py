@@ -9,7 +9,7 @@ from protocol.diffs import Diff, Key
 from protocol.messages import Half
 from protocol.records import CutPush, Edit, Known, Position, Setback, Writes
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x6D6F6279
 """`moby`: tells a device's file from every other SQLite file."""
 
@@ -32,7 +32,9 @@ CREATE TABLE position (
     setbacks INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,
     skew INTEGER NOT NULL,
-    corrected INTEGER NOT NULL
+    corrected INTEGER NOT NULL,
+    epoch TEXT,
+    earlier TEXT NOT NULL DEFAULT '[]' -- names, newest first
 ) STRICT;
 CREATE TABLE objects (
     model TEXT NOT NULL,
@@ -57,7 +59,7 @@ CREATE TABLE setbacks (
     setback TEXT NOT NULL
 ) STRICT;
 INSERT INTO device (one) VALUES (1);
-INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, '[]');
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
@@ -65,7 +67,7 @@ COMMIT;
 
 _PUT_POSITION: Final = """
 UPDATE position SET log_id = ?, clock = ?, half_from = ?, half_head = ?, counter = ?, settled = ?,
-    edits = ?, setbacks = ?, timestamp = ?, skew = ?, corrected = ?
+    edits = ?, setbacks = ?, timestamp = ?, skew = ?, corrected = ?, epoch = ?, earlier = ?
 """
 _PUT_OBJECT: Final = """
 INSERT INTO objects VALUES (?, ?, ?, ?)
@@ -97,6 +99,7 @@ _diff: Final = msgspec.json.Decoder(Diff)
 _edits: Final = msgspec.json.Decoder(tuple[Edit, ...])
 _setback: Final[msgspec.json.Decoder[Setback]] = msgspec.json.Decoder(Setback)
 _fields: Final = msgspec.json.Decoder(dict[str, Any])
+_names: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
 # Writing
@@ -150,19 +153,21 @@ def _setback_row(number: int, setback: Setback) -> Row:
 
 def _position_row(position: Position) -> Row:
     half = (position.half.from_, position.half.head) if position.half else (None, None)
-    log_id, clock, _, *counters = msgspec.structs.astuple(position)
-    return log_id, clock, *half, *counters
+    log_id, clock, _, *counters, epoch, earlier = msgspec.structs.astuple(position)
+    return log_id, clock, *half, *counters, epoch, _json(earlier)
 
 
 # Reading
 
 
 def read_position(
-    log_id: str | None, clock: int, half_from: int | None, half_head: int | None, *counters: int
+    log_id: str | None, clock: int, half_from: int | None, half_head: int | None, *rest: Any
 ) -> Position:
     """A row of `position`, less its first column."""
+    *counters, epoch, earlier = rest
     half = None if half_from is None or half_head is None else Half(half_from, half_head)
-    return Position(log_id, clock, half, *counters)
+    values: Row = (log_id, clock, half, *counters, epoch, _names.decode(earlier))
+    return Position(*values)
 
 
 def read_object(model: str, name: str, clock: int, json: str | None) -> tuple[Key, Known]:

@@ -329,7 +329,7 @@ def test_a_push_is_never_changed_but_for_its_bases_at_a_reset() -> None:
     push = cut(held, 3)
     held.add(edit("update", 7, a=2), known=True)
     assert held.pushes == {3: push}
-    held.forget_bases()
+    held.lower_bases(0)
     bare = [msgspec.structs.replace(e.diff, logical_clock=0) for e in edits]
     assert [e.diff for e in held.pushes[3].edits] == bare
     assert [e.diff.logical_clock for e in waits(held)] == [0]
