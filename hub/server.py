@@ -84,6 +84,7 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
     rules = Rules(
         now=now,
         new_log_id=lambda: os.urandom(16).hex(),
+        new_epoch=lambda: os.urandom(8).hex(),
         max_ahead=int(limits.max_clock_ahead_seconds * 1000),
         max_object_bytes=limits.max_object_bytes,
         max_depth=limits.max_depth,

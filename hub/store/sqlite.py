@@ -33,6 +33,7 @@ from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
 from hub.store.wal import SyncWatch, kept_open, write_again
 from protocol.diffs import Held, Key
+from protocol.history import History
 
 T = TypeVar("T")
 FOLD_SECONDS: Final = 0.5
@@ -85,6 +86,7 @@ class SqliteStore:
             latest = self._rules.now() + self._rules.retention.log_ms
             await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
             await self._fold()
+            await self._write(self._ledger.begin_epoch)
             self._opened = opened.pop_all()
         self._tasks = [
             asyncio.create_task(self._keep_folding(), name="fold"),
@@ -112,6 +114,10 @@ class SqliteStore:
     async def user(self, name: str) -> UserStanding:
         """How a user stands; one seen for the first time gets a new log id."""
         return await self._write(partial(self._ledger.user, name))
+
+    async def fork(self, user: str, clock: int) -> History:
+        """Open a history for a user that carries on the present one from a clock."""
+        return await self._write(partial(self._ledger.fork, user, clock))
 
     async def device(self, user: str, name: str) -> DeviceStanding:
         """How a device stands; one never seen has all zeros."""

@@ -37,6 +37,21 @@ ALTER TABLE objects ADD COLUMN deleted_at INTEGER;
 UPDATE objects SET deleted_at = {now} WHERE fields IS NULL;
 CREATE INDEX tombstones ON objects (user_no, clock, deleted_at) WHERE deleted_at IS NOT NULL;
 """,
+    2: """
+ALTER TABLE users ADD COLUMN continues TEXT;
+ALTER TABLE users ADD COLUMN opened INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE epochs (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    began_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE user_epochs (
+    user_no INTEGER NOT NULL,
+    epoch_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    PRIMARY KEY (user_no, epoch_no)
+) STRICT, WITHOUT ROWID;
+""",
 }
 """What makes the next format of each older one. A device or a deletion of which the old file does
 not say when it was counts from now."""
