@@ -25,6 +25,7 @@ from hub.store.reading import first_clock, read_ids
 from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
 from hub.store.schema import PAGE_SIZE, value_of
+from hub.store.wal import look_at_wal
 from protocol.history import History
 from protocol.merge import NO_IDS, Policy, Terms, decide
 from protocol.messages import PushOutcome
@@ -63,6 +64,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_depth: int
     policy: Policy | None = None
     retention: Retention = Retention()
+    checkpoints: bool = True
+    """False: another program does it, and the hub never."""
 
 
 class Ledger:
@@ -157,8 +160,14 @@ class Ledger:
         return any(memory.oldest(up_to))
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Move the WAL into the file, so that it is written over, and not grown."""
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """Move the WAL into the file, so that it is written over, and not grown.
+
+        If that is another program's business, see whether it does it.
+        """
+        if self._rules.checkpoints:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        else:
+            look_at_wal(connection)
         self._wal_bytes = 0
 
     @property

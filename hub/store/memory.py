@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Raw
 
-from hub.store.reading import read_folded, read_starts
+from hub.store.reading import last_row, read_folded, read_starts
 from hub.store.rows import read_history
 from protocol.diffs import Held, Key, Object, json_size
 from protocol.history import History
@@ -39,7 +39,6 @@ SELECT epoch_no, clock FROM user_epochs WHERE user_no = ? ORDER BY epoch_no
 _DEVICES: Final = """
 SELECT device_no, name, last_push_id, received, seen FROM devices WHERE user_no = ?
 """
-_LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 
 
 class DeviceEntry:
@@ -146,7 +145,7 @@ class Memory:
         self.large: dict[int, UserEntry] = {}
         self.unfolded = 0
         self.starts = read_starts(connection)
-        self.seq: int = connection.execute(_LAST_ROW).fetchone()[0]
+        self.seq = last_row(connection)
         self._read_unfolded()
 
     def user(self, name: str) -> UserEntry:

@@ -46,6 +46,7 @@ SELECT created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps FROM o
 WHERE user_no = ? AND model = ? AND id = ?
 """
 
+_LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 _STARTS: Final = "SELECT name, number FROM epochs ORDER BY number"
 _FIRST_CLOCK: Final = "SELECT dropped + 1 FROM users WHERE user_no = ?"
 
@@ -66,6 +67,12 @@ def read_starts(connection: sqlite3.Connection) -> Starts:
         return NO_STARTS
     names = list(numbers)
     return Starts(numbers, names[-1], numbers[names[0]], numbers[names[-1]])
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """The number of the last row that the log ever had."""
+    row: int = connection.execute(_LAST_ROW).fetchone()[0]
+    return row
 
 
 def user_no(connection: sqlite3.Connection, name: str) -> int:

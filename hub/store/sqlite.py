@@ -31,6 +31,7 @@ from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
+from hub.store.versions import check_sqlite
 from hub.store.wal import SyncWatch, kept_open, write_again
 from protocol.diffs import Held, Key
 from protocol.history import History
@@ -75,6 +76,7 @@ class SqliteStore:
             FileInUse, FileTooNew, NotAHubFile, StoreFailed: it was left as it is.
 
         """
+        check_sqlite(checkpoints=self._rules.checkpoints)
         async with contextlib.AsyncExitStack() as opened:
             self._lock.acquire()
             opened.callback(self._lock.release)
@@ -180,7 +182,8 @@ class SqliteStore:
             raise
 
     async def _close_writer(self) -> None:
-        with kept_open(self._path) if self._syncs.has_failed else contextlib.nullcontext():
+        leaves_wal = self._syncs.has_failed or not self._rules.checkpoints
+        with kept_open(self._path) if leaves_wal else contextlib.nullcontext():
             await self._writer.close()
 
     async def _read(self, user: str, work: Callable[[sqlite3.Connection, int], T]) -> T:

@@ -72,8 +72,7 @@ def upgrade(connection: sqlite3.Connection, path: Path, now: int) -> None:
         version = value_of(connection, "user_version")
         if 0 < version < VERSION:
             copy = _back_up(connection, path, version)
-            for older in range(version, VERSION):
-                _take_step(connection, older, now)
+            take_steps(connection, version, now)
             logger.info("upgraded", file=str(path), format=VERSION, was=version, backup=str(copy))
         if version and value_of(connection, "auto_vacuum") != _INCREMENTAL:
             _rebuild(connection, path)
@@ -102,6 +101,12 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
     unfinished.replace(target)
     _sync(path.absolute().parent)
     return target
+
+
+def take_steps(connection: sqlite3.Connection, version: int, now: int) -> None:
+    """Bring a file of this format to today's; for one of which there is a copy."""
+    for older in range(version, VERSION):
+        _take_step(connection, older, now)
 
 
 def _take_step(connection: sqlite3.Connection, version: int, now: int) -> None:
