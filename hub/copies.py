@@ -39,9 +39,7 @@ def restore(copy: Path, data: str | None, config: str | None) -> None:
     target = data_file({"data": data, "config": config}, os.environ)
     with _progress(f"restoring {target}") as report:
         restored = copying.restore(copy, target, report, new_log_id, now())
-    click.echo(
-        f"{target}: restored from {copy}, with a new history for each of {restored.users} users"
-    )
+    click.echo(f"{target}: restored from {copy}; each of {restored.users} users has a new history")
     if restored.aside is not None:
         click.echo(f"{restored.aside}: what was there before, to be removed when you like")
     click.echo(
