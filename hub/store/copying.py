@@ -166,6 +166,8 @@ class _Pace:
 
 def _copy(source: sqlite3.Connection, part: Path, pace: _Pace) -> int:
     """Copy what a connection sees into a new file; the last row of its log."""
+    if value_of(source, "user_version") == 0:
+        raise NotACopy("the file is empty; name the right one")
     last = last_row(source)
     with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
         copy.execute("PRAGMA synchronous = OFF")
@@ -201,8 +203,6 @@ def _prepare(
     _verify(part, last)
     with contextlib.closing(connect(part, "rw")) as connection:
         version = value_of(connection, "user_version")
-        if version == 0:
-            raise NotACopy(f"{copy} is empty")
         take_steps(connection, version, now)
         users = carry_all_on(connection, new_log_id, now)
     _sync(part)
