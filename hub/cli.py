@@ -43,6 +43,15 @@ Exit codes
   1  could not start or go on; the message says why
   2  a setting is wrong; the message says which, and how to mend it"""
 
+_BACKUP_FOOTER: Final = """\
+Examples
+  mobync-hub backup /backups/hub-monday.db --data hub.db
+  mobync-hub backup --force /backups/hub.db"""
+
+_RESTORE_FOOTER: Final = """\
+Examples
+  mobync-hub restore /backups/hub-monday.db --data hub.db"""
+
 _MAKING_FOOTER: Final = """\
 Examples
   mobync-hub token --secret-file secret.txt --user alice
@@ -122,6 +131,45 @@ def _run(loaded: Loaded) -> int:
     except SettingsError as error:
         error.place(loaded.places)
         raise
+
+
+def _with_data(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a command that works on the data file alone."""
+    for name in ("config", "data"):
+        command = _option(next(item for item in DEFINITIONS if item.name == name))(command)
+    return command
+
+
+@main.command()
+@_help(_BACKUP_FOOTER)
+@click.argument("target", type=Path)
+@_with_data
+@click.option("--force", is_flag=True, help="Replace the target if it is there.")
+def backup(target: Path, data: str | None, config: str | None, force: bool) -> None:  # noqa: FBT001
+    """Copy the hub's file to TARGET, while the hub serves.
+
+    The copy is one file, true of one moment, checked, and on the disk when this ends.
+    """
+    from hub import copies  # noqa: PLC0415 - so that the help need not wait for it
+
+    with _explained():
+        copies.back_up(target, data, config, force=force)
+
+
+@main.command()
+@_help(_RESTORE_FOOTER)
+@click.argument("copy", metavar="BACKUP", type=Path)
+@_with_data
+def restore(copy: Path, data: str | None, config: str | None) -> None:
+    """Put BACKUP in the place of the hub's file; the hub must be stopped.
+
+    What was there is kept beside it. Each user gets a new history that carries on the one in the
+    backup, so that devices which have seen more find out, and begin again.
+    """
+    from hub import copies  # noqa: PLC0415 - so that the help need not wait for it
+
+    with _explained():
+        copies.restore(copy, data, config)
 
 
 @main.command()

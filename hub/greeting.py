@@ -26,14 +26,59 @@ class Place(msgspec.Struct, frozen=True):
 
 def place_of(hello: Hello, user: User) -> Place | None:
     """Where the device is in the user's history; None: in another one, so it begins again."""
-    nothing_yet = hello.logical_clock == 0 and hello.half is None
-    if hello.log_id != user.log_id and not (hello.log_id is None and nothing_yet):
+    if not (_is_new(hello) or _is_in_line(hello, user)):
         return None
-    known = max(hello.logical_clock, hello.half.head if hello.half else 0)
     place = Place(hello.logical_clock, hello.half)
-    if known > user.head or place.deletions < user.line:
+    if _seen(hello) > user.head or place.deletions < user.line:
         return None
     return place
+
+
+def is_of_a_lost_line(hello: Hello, user: User) -> bool:
+    """Whether the device has seen what this file has not, under the name of its history.
+
+    So somebody put the file back to an older copy: it and the device share a name, and no more
+    the pushes behind some clock.
+    """
+    return (
+        hello.log_id == user.history.log_id
+        and hello.epoch is not None
+        and not user.epochs.is_forgotten(hello.epoch)
+        and not _was_level(hello, hello.epoch, user)
+    )
+
+
+def shared_with(hello: Hello, user: User) -> int | None:
+    """Up to which clock a device's line and this one are the same, as far as its epochs say.
+
+    They were at least until the newest epoch that both know ended here. None: they know none.
+    """
+    named = (hello.epoch, *hello.earlier) if hello.epoch is not None else hello.earlier
+    ends = (user.epochs.end(name, user.head) for name in named)
+    return next((end for end in ends if end is not None), None)
+
+
+def _is_new(hello: Hello) -> bool:
+    return hello.log_id is None and hello.logical_clock == 0 and hello.half is None
+
+
+def _is_in_line(hello: Hello, user: User) -> bool:
+    """Whether all that the device has is a part of the user's history, by whichever name."""
+    history = user.history
+    if hello.epoch is None:
+        return hello.log_id == history.log_id
+    known = (history.log_id, *(each.log_id for each in history.continues))
+    return hello.log_id in known and _was_level(hello, hello.epoch, user)
+
+
+def _was_level(hello: Hello, epoch: str, user: User) -> bool:
+    """Whether the user had come as far as the device has, when that epoch ended."""
+    end = user.epochs.end(epoch, user.head)
+    return end is not None and _seen(hello) <= end
+
+
+def _seen(hello: Hello) -> int:
+    return max(hello.logical_clock, hello.half.head if hello.half else 0)
 
 
 def welcome(
@@ -47,10 +92,12 @@ def welcome(
     reset: bool,
 ) -> Welcome:
     """The answer to a `hello` whose token is good."""
+    shared = shared_with(hello, user)
+    most = user.head if shared is None else shared
     return Welcome(
         user=user.name,
         device=hello.device,
-        log_id=user.log_id,
+        log_id=user.history.log_id,
         logical_clock=user.head,
         last_push_id=standing.last_push_id,
         reset=reset,
@@ -62,4 +109,6 @@ def welcome(
             "max_object_bytes": limits.max_object_bytes,
             "max_depth": limits.max_depth,
         },
+        epoch=user.epochs.starts.current,
+        continues=user.history.as_told_to(hello.log_id, most),
     )

@@ -47,6 +47,11 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def new_log_id() -> str:
+    """A name for a history, which no other has."""
+    return os.urandom(16).hex()
+
+
 async def _serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -83,12 +88,14 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
     limits = settings.limits
     rules = Rules(
         now=now,
-        new_log_id=lambda: os.urandom(16).hex(),
+        new_log_id=new_log_id,
+        new_epoch=lambda: os.urandom(8).hex(),
         max_ahead=int(limits.max_clock_ahead_seconds * 1000),
         max_object_bytes=limits.max_object_bytes,
         max_depth=limits.max_depth,
         policy=load_policy(settings.policy) if settings.policy else None,
         retention=settings.retention,
+        checkpoints=settings.checkpoints == "hub",
     )
     return SqliteStore(settings.data, rules, give_up=give_up)
 

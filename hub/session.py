@@ -16,7 +16,7 @@ from hub.auth import Authority, Grant, Now
 from hub.catchup import catch_up
 from hub.errors import Unauthorized
 from hub.frames import ack_frame
-from hub.greeting import Place, place_of, welcome
+from hub.greeting import Place, is_of_a_lost_line, place_of, shared_with, welcome
 from hub.limits import Limits
 from hub.link import Link
 from hub.states import TRANSITIONS, Event, State
@@ -155,6 +155,8 @@ class Session:
         async with user.lock:
             self._enter(user)
             self.note_seen()
+            if is_of_a_lost_line(hello, user):
+                await self._fork(hello, user)
             standing = await services.store.device(user.name, self.device)
             if self.is_closed:
                 return
@@ -168,6 +170,14 @@ class Session:
             self._send(encode(answer))
         logger.info("hello", user=user.name, device=self.device, clock=hello.logical_clock)
         self._start_catching_up(user)
+
+    async def _fork(self, hello: Hello, user: User) -> None:
+        clock = shared_with(hello, user) or 0
+        await user.fork(self._services.store, clock)
+        logger.warning(
+            "this file was put back to an older copy", user=user.name, device=self.device,
+            seen=hello.logical_clock, shared=clock, log_id=user.history.log_id,
+        )  # fmt: skip
 
     def _enter(self, user: User) -> None:
         others = user.devices.keys() - {self.device}

@@ -29,6 +29,7 @@ from hub.limits import Limits
 from hub.retention import Retention
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+Checkpoints: TypeAlias = Literal["hub", "litestream"]
 LogFormat: TypeAlias = Literal["auto", "text", "json"]
 
 GROUPS: Final = (
@@ -106,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
     data: Annotated[Path, _in(_DATA, "The SQLite file with everybody's data.")] = Path("hub.db")
+
+    checkpoints: Annotated[
+        Checkpoints,
+        _in(_DATA, "Who moves the WAL into the data file: the hub, or Litestream beside it."),
+    ] = "hub"
 
     dev: Annotated[
         bool, _in(_TOKENS, "For trying: a token is simply the user's name. Loopback only.")
@@ -369,6 +375,19 @@ def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Loaded:
     except SettingsError as error:
         error.place(_places(given))
         raise
+
+
+def data_file(flags: Mapping[str, object], env: Mapping[str, str]) -> Path:
+    """The file that `data` names, for a command that needs no other setting.
+
+    Raises:
+        SettingsError: as `load`.
+
+    """
+    given = {**_from_environment(env), **_from_flags(flags)}
+    given = {**_from_file(given.get(_CONFIG)), **given}
+    item = _BY_KEY["data"]
+    return Path(str(_read(item, given["data"]) if "data" in given else item.default))
 
 
 def _places(given: Mapping[str, Given]) -> dict[str, str]:

@@ -11,10 +11,12 @@ from typing import Protocol
 
 import msgspec
 
+from hub.epochs import NO_STARTS, Epochs
 from hub.frames import changes_frame
 from hub.lock import UserLock
 from hub.store.interface import Incoming, Store, Stored
 from protocol.closing import Closing
+from protocol.history import History
 
 
 class Pusher(Protocol):
@@ -59,7 +61,8 @@ class User:
     ) -> None:
         self.name = name
         self.guests = 0
-        self.log_id = ""
+        self.history = History("")
+        self.epochs = Epochs(NO_STARTS, ())
         self.head = 0
         self.line = 0
         self.devices: dict[str, Receiver] = {}
@@ -73,8 +76,16 @@ class User:
     async def load(self, store: Store) -> None:
         """Ask the store how the user stands, once; under the lock."""
         if not self._loaded:
-            self.log_id, self.head, self.line = await store.user(self.name)
+            self.history, self.head, self.line, self.epochs = await store.user(self.name)
             self._loaded = True
+
+    async def fork(self, store: Store, clock: int) -> None:
+        """Go on under a new log id: the file was found to be an older copy; under the lock.
+
+        Those who are connected hold this very line, by the old name: they learn the new one at
+        their next hello.
+        """
+        self.history = await store.fork(self.name, clock)
 
     def enter(self, device: str, session: Receiver) -> Receiver | None:
         """Let a device in; the older connection that it replaces. Under the lock.

@@ -1,8 +1,8 @@
-"""Histories of a user's log, and how one carries on another (docs/protocol.md, section 10).
+"""Histories of a user, and which of them carries on which (docs/protocol.md, sections 6 and 10).
 
-A hub that was restored writes a new history, which shares with the one before it all clocks up to
-the one at which the copy was made. What lies behind that clock in the old history only devices
-know, and they give it back.
+A history is a line of pushes with a name, the log id. A hub that was restored from a copy, or whose
+file somebody put back to an older copy, goes on in a new one, which shares its beginning with the
+one before it. What lies behind that in the old one only devices know, and they give it back.
 """
 
 from collections.abc import Sequence
@@ -12,37 +12,60 @@ import msgspec
 
 from protocol.diffs import MAX_INTEGER, Place
 
+MOST_CONTINUED: Final = 16
+"""Older histories that are remembered; under one before those a device is in no known history."""
+
 
 class History(msgspec.Struct, frozen=True):
-    """A user's present history, and those that it carries on, each up to the clock they share.
+    """The present history of a user; what it continues, newest first.
 
-    `opened` is when it began to differ from them, in ms by the hub's clock. `refill`: whether
-    devices may give back what it lacks.
+    `opened` is when it began to differ from the one before, in ms by the hub's clock; 0: there was
+    none before. Invariant: no clock in `continues` is above the one before it in the list.
     """
 
-    log_id: str = ""
-    continues: Sequence[Place] = ()
+    log_id: str
+    continues: tuple[Place, ...] = ()
     opened: int = 0
-    refill: bool = True
 
-    def parted_from(self, log_id: str, via: Place | None = None) -> int | None:
-        """Up to which clock another history is the same as this one; None: it is unrelated."""
-        return parted(Place(log_id, MAX_INTEGER), (via,) if via else (), self.continues)
+    @property
+    def branched_at(self) -> int:
+        """Up to this clock all who ever had this history's name are one."""
+        return self.continues[0].logical_clock if self.continues else 0
+
+    def carried_on(self, log_id: str, clock: int, now: int) -> "History":
+        """The history that carries this one on from a clock, under a new name.
+
+        What is shared with the older ones stays shared: they branched off at or below
+        `branched_at`, and so does nobody below that.
+        """
+        shared = Place(self.log_id, max(clock, self.branched_at))
+        return History(log_id, (shared, *self.continues)[:MOST_CONTINUED], now)
+
+    def as_told_to(self, log_id: str | None, most: int) -> tuple[Place, ...]:
+        """What it continues, for a device of one of those, which shares no more than `most`."""
+        return tuple(
+            Place(log_id, min(most, each.logical_clock)) if each.log_id == log_id else each
+            for each in self.continues
+        )
+
+    def parted_from(self, log_id: str, via: Place | None) -> int | None:
+        """Up to which clock another history is the same as this one; None: it is unrelated.
+
+        `via` is where its device says that the two parted: on a history that this one carries on.
+        """
+        ways = (Place(log_id, MAX_INTEGER), via) if via is None or via.log_id != log_id else (via,)
+        clocks = (parted(place, self.continues) for place in ways if place is not None)
+        return next((clock for clock in clocks if clock is not None), None)
 
 
-def parted(here: Place, theirs: Sequence[Place], continues: Sequence[Place]) -> int | None:
-    """Up to which clock one history is the same as another; None: they are unrelated.
-
-    `here` is the last clock of the one, `theirs` and `continues` what either carries on. A hub that
-    is restored twice from one copy knows nothing of the history between.
-    """
-    both = (
-        min(mine.logical_clock, place.logical_clock)
-        for mine in (here, *theirs)
-        for place in continues
-        if place.log_id == mine.log_id
+def parted(place: Place, continues: Sequence[Place]) -> int | None:
+    """Up to which clock a history, known up to `place`, is one with another; None: it is not."""
+    clocks = (
+        min(place.logical_clock, each.logical_clock)
+        for each in continues
+        if each.log_id == place.log_id
     )
-    return next(both, None)
+    return next(clocks, None)
 
 
-NO_HISTORY: Final = History()
+NO_HISTORY: Final = History("")

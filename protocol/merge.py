@@ -58,7 +58,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     `clock` is the one that the push takes, `latest` the greatest timestamp (ms) that counts.
     For a push sent `again`: `stored_ids` are those of the diffs that the log holds, `first_clock`
-    is the log's first. `polled` pushes come from clients that are not one device (section 9).
+    is the log's first. `history` is the one that is written, `refill` whether devices may give back
+    what it lacks (section 10). `polled` pushes come from clients that are not one device (section 9).
     """
 
     user: str
@@ -74,6 +75,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     max_depth: int = MAX_DEPTH
     policy: Policy | None = None
     history: History = NO_HISTORY
+    refill: bool = True
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -162,7 +164,9 @@ class _Bench:
         self.refused: list[Refused] = []
         self.ids: list[str] = []
         self.differs = False
-        self._is_questioned = terms.read_only or terms.again or terms.policy is not None
+        self._is_questioned = not terms.refill or (
+            terms.read_only or terms.again or terms.policy is not None
+        )
 
     def judge(self, index: int, value: object) -> None:
         try:
@@ -252,6 +256,8 @@ class _Bench:
         terms = self.terms
         if terms.read_only:
             raise _RejectedError("forbidden", "this token may only read")
+        if diff.was is not None and not terms.refill:
+            raise _RejectedError("no_refill", "this hub takes nothing back from devices")
         # To store an offer twice is of no effect: what tells it apart is the object's old clock.
         if terms.again and diff.was is None and diff.logical_clock < terms.first_clock - 1:
             raise _RejectedError("too_old", "the log no longer tells whether this was stored")

@@ -22,7 +22,11 @@ POLLING_DEVICE: Final = "mobync"
 MOST_DIGITS: Final = 4000
 """Of an integer that is read as one: below what Python takes from a text, above any double."""
 
+MOST_EARLIER: Final = 8
+"""Epochs that a device names beside the last, so that the hub knows one of them."""
+
 PushId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+EpochName: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
@@ -44,9 +48,10 @@ class Half(msgspec.Struct, frozen=True):
 
 
 class Hello(_Frame, frozen=True, kw_only=True):
-    """The first frame: who I am, and how far I am.
+    """The first frame: who I am, how far I am, and by which of the hub's starts I know that.
 
-    Without a `token` it is a message, and unauthorized (section 8).
+    Without a `token` it is a message, and unauthorized (section 8). `epoch` is that of the last
+    `welcome`, `earlier` those before it, newest first.
     """
 
     token: str = ""
@@ -54,6 +59,8 @@ class Hello(_Frame, frozen=True, kw_only=True):
     logical_clock: Integer
     log_id: str | None = None
     half: Half | None = None
+    epoch: EpochName | None = None
+    earlier: Annotated[tuple[EpochName, ...], msgspec.Meta(max_length=MOST_EARLIER)] = ()
 
 
 class Push(_SparseFrame, frozen=True):
@@ -133,8 +140,9 @@ class SnapshotObject(msgspec.Struct, frozen=True, omit_defaults=True):
 class Welcome(_SparseFrame, frozen=True):
     """The hub knows the device; what it misses follows.
 
-    `continues`: the histories that the present one carries on, each up to a clock; `refill`:
-    whether the device is to give back what it held of them beyond (section 10).
+    `epoch` names this start of the hub. `continues`: the histories that `log_id` carries on, each
+    up to a clock; `refill`: whether the device is to give back what it held of them beyond that
+    (section 10).
     """
 
     user: str
@@ -146,6 +154,7 @@ class Welcome(_SparseFrame, frozen=True):
     server_time: int
     expires: int | None
     limits: dict[str, int]
+    epoch: EpochName | None = None
     continues: tuple[Place, ...] = ()
     refill: bool = True
 

@@ -20,16 +20,14 @@ FIRST_NUMBER: Final = -(2**52)
 
 
 class Crossing(NamedTuple):
-    """From the history `log_id` to one that is the same up to the clock `parted`.
+    """From the history `log_id` to one that is the same up to the clock of `via`.
 
-    `continues` are all histories that the hub carries on; `via` is the one of them by which it is
-    related to ours, if it does not know that itself.
+    `continues` are all histories that the hub carries on; `via` is where ours left one of them.
     """
 
     log_id: str
-    parted: int
+    via: Place
     continues: Sequence[Place]
-    via: Place | None
 
 
 def crossing_to(
@@ -41,18 +39,19 @@ def crossing_to(
     knows nothing of what was in between.
     """
     for place in (ours, *ours_continues):
-        clock = parted(place, (), continues)
+        clock = parted(place, continues)
         if clock is not None:
-            return Crossing(ours.log_id, clock, continues, None if place is ours else place)
+            return Crossing(ours.log_id, Place(place.log_id, clock), continues)
     return None
 
 
 def offers(objects: Iterable[tuple[Key, Known]], way: Crossing, made: int) -> Iterator[Edit]:
     """Offer all that last changed after the histories parted; so many offers were `made` before."""
-    due = [(known.clock, key, known) for key, known in objects if known.clock > way.parted]
+    parted_at = way.via.logical_clock
+    due = [(known.clock, key, known) for key, known in objects if known.clock > parted_at]
     for count, (_, key, known) in enumerate(sorted(due, key=lambda each: each[:2])):
         number = FIRST_NUMBER + made + count
-        yield Edit(number, -number, _offer(key, known, _version(known, way), way.parted))
+        yield Edit(number, -number, _offer(key, known, _version(known, way), parted_at))
 
 
 def _version(known: Known, way: Crossing) -> Was:
@@ -70,7 +69,7 @@ def _offer(key: Key, known: Known, version: Was, base: int) -> Diff:
     model, name = key
     deleted = known.fields is None
     return Diff(
-        id=sha256(msgspec.json.encode((key, version))).hexdigest()[:32],
+        id=_name(key, version),
         logical_clock=base,
         utc_timestamp=known.timestamp,
         type="delete" if deleted else "create",
@@ -78,6 +77,11 @@ def _offer(key: Key, known: Known, version: Was, base: int) -> Diff:
         json_data={"id": name} if known.fields is None else dict(known.fields),
         was=version,
     )
+
+
+def _name(key: Key, version: Was) -> str:
+    named = msgspec.json.encode((*key, version.log_id, version.logical_clock))
+    return sha256(named).hexdigest()[:32]
 
 
 def across(edit: Edit, crossing: Crossing | None) -> Edit:
@@ -90,6 +94,6 @@ def across(edit: Edit, crossing: Crossing | None) -> Edit:
         moved = msgspec.structs.replace(diff, logical_clock=0, seen=None)
     else:
         seen = diff.seen or Place(crossing.log_id, diff.logical_clock)
-        base = min(diff.logical_clock, crossing.parted)
+        base = min(diff.logical_clock, crossing.via.logical_clock)
         moved = msgspec.structs.replace(diff, logical_clock=base, seen=seen)
     return msgspec.structs.replace(edit, diff=moved)

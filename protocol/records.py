@@ -76,7 +76,9 @@ class Position(msgspec.Struct, frozen=True):
     `counter` is the last push id given, `settled` that up to which every outcome is known, `edits`
     and `setbacks` count those made so far, `timestamp` (ms) is the last given, `skew` (ms) is what
     the hub's clock shows beyond the device's own. Timestamps up to `corrected` (ms) stay as they
-    are; later ones were given on trust, and are corrected when the hub's time is heard.
+    are; later ones were given on trust, and are corrected when the hub's time is heard. `epoch` is
+    the hub's start that last said welcome, `earlier` those before it, newest first: in each of them
+    all that the device held was a part of the hub's line.
     """
 
     log_id: str | None = None
@@ -89,6 +91,8 @@ class Position(msgspec.Struct, frozen=True):
     timestamp: int = 0
     skew: int = 0
     corrected: int = 0
+    epoch: str | None = None
+    earlier: tuple[str, ...] = ()
     offers: int = 0
     continues: tuple[Place, ...] = ()
 

@@ -65,8 +65,6 @@ def settle(
 def _parted(diff: Diff, was: Was, history: History) -> int:
     if diff.type == "update":
         raise NotRefilled("invalid_diff", "an offer is a whole object, or its deletion")
-    if not history.refill:
-        raise NotRefilled("no_refill", "this hub takes nothing back from devices")
     parted = history.parted_from(was.log_id, was.via)
     if parted is None:
         raise NotRefilled("unknown_history", "this hub does not carry that history on")

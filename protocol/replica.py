@@ -17,6 +17,7 @@ from protocol.drafts import Draft
 from protocol.errors import BadMessage, HistoryGap
 from protocol.hubtime import FAR_AHEAD, WORTH_CORRECTING, is_date, skew_of, stamped
 from protocol.messages import (
+    MOST_EARLIER,
     Ack,
     Changes,
     FromHub,
@@ -198,6 +199,8 @@ class Replica:
             logical_clock=position.clock,
             log_id=position.log_id,
             half=position.half,
+            epoch=position.epoch,
+            earlier=position.earlier,
         )
 
     def next_push(self) -> Push | None:
@@ -283,6 +286,7 @@ class Replica:
             self._pending.mark_again()
             self._move(counter=welcome.last_push_id)
         self._move(log_id=welcome.log_id, continues=welcome.continues)
+        self._enter_epoch(welcome.epoch)
         self._hear_time(welcome.server_time, now, trip)
         self._limits = welcome.limits
         self.head = welcome.logical_clock
@@ -292,6 +296,7 @@ class Replica:
         """Forget what came from the hub, never a pending edit, all in one step.
 
         What a history that the hub carries on held beyond it becomes an offer in the same step.
+        The epochs go as well: they were those of the line that the device has left.
         """
         touched = [(model, name) for model, names in self._objects.items() for name in names]
         if welcome.log_id != self.position.log_id:
@@ -300,7 +305,7 @@ class Replica:
         self._objects.clear()
         self._writes.objects.clear()
         self._writes.forget = True
-        self._move(clock=0, half=None)
+        self._move(clock=0, half=None, epoch=None, earlier=())
         return touched
 
     def _cross(self, welcome: Welcome) -> None:
@@ -328,6 +333,13 @@ class Replica:
         for model, names in self._objects.items():
             for name, known in names.items():
                 yield (model, name), known
+
+    def _enter_epoch(self, epoch: str | None) -> None:
+        """From here on what the device holds is a part of the line that the hub has in this one."""
+        last = self.position.epoch
+        if last not in (None, epoch):
+            self._move(earlier=(last, *self.position.earlier)[:MOST_EARLIER])
+        self._move(epoch=epoch)
 
     def _acked(self, ack: Ack) -> Iterable[Key]:
         push = self._pending.pushes.get(ack.push_id)

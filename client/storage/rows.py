@@ -5,11 +5,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from protocol.diffs import Diff, Key
+from protocol.diffs import Diff, Key, Place, Was
 from protocol.messages import Half
 from protocol.records import CutPush, Edit, Known, Position, Setback, Writes
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x6D6F6279
 """`moby`: tells a device's file from every other SQLite file."""
 
@@ -32,13 +32,20 @@ CREATE TABLE position (
     setbacks INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,
     skew INTEGER NOT NULL,
-    corrected INTEGER NOT NULL
+    corrected INTEGER NOT NULL,
+    epoch TEXT,
+    earlier TEXT NOT NULL DEFAULT '[]', -- names, newest first
+    offers INTEGER NOT NULL DEFAULT 0,
+    continues TEXT NOT NULL DEFAULT '[]' -- clocks of older histories
 ) STRICT;
 CREATE TABLE objects (
     model TEXT NOT NULL,
     id TEXT NOT NULL,
     clock INTEGER NOT NULL,
     json TEXT, -- null: deleted
+    timestamp INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL DEFAULT 0,
+    was TEXT, -- the version of an older history that it still is
     PRIMARY KEY (model, id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE edits (
@@ -57,7 +64,7 @@ CREATE TABLE setbacks (
     setback TEXT NOT NULL
 ) STRICT;
 INSERT INTO device (one) VALUES (1);
-INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO position VALUES (1, NULL, 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, '[]', 0, '[]');
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
@@ -65,11 +72,13 @@ COMMIT;
 
 _PUT_POSITION: Final = """
 UPDATE position SET log_id = ?, clock = ?, half_from = ?, half_head = ?, counter = ?, settled = ?,
-    edits = ?, setbacks = ?, timestamp = ?, skew = ?, corrected = ?
+    edits = ?, setbacks = ?, timestamp = ?, skew = ?, corrected = ?, epoch = ?, earlier = ?,
+    offers = ?, continues = ?
 """
 _PUT_OBJECT: Final = """
-INSERT INTO objects VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET clock = excluded.clock, json = excluded.json
+INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET clock = excluded.clock, json = excluded.json,
+    timestamp = excluded.timestamp, created = excluded.created, was = excluded.was
 """
 
 
@@ -97,6 +106,9 @@ _diff: Final = msgspec.json.Decoder(Diff)
 _edits: Final = msgspec.json.Decoder(tuple[Edit, ...])
 _setback: Final[msgspec.json.Decoder[Setback]] = msgspec.json.Decoder(Setback)
 _fields: Final = msgspec.json.Decoder(dict[str, Any])
+_names: Final = msgspec.json.Decoder(tuple[str, ...])
+_places: Final = msgspec.json.Decoder(tuple[Place, ...])
+_was: Final = msgspec.json.Decoder(Was)
 
 
 # Writing
@@ -133,7 +145,9 @@ def _json(value: object) -> str:
 
 
 def _object_row(key: Key, known: Known) -> Row:
-    return *key, known.clock, None if known.fields is None else _json(known.fields)
+    fields = None if known.fields is None else _json(known.fields)
+    was = None if known.was is None else _json(known.was)
+    return *key, known.clock, fields, known.timestamp, known.created, was
 
 
 def _edit_row(number: int, edit: Edit) -> Row:
@@ -150,24 +164,38 @@ def _setback_row(number: int, setback: Setback) -> Row:
 
 def _position_row(position: Position) -> Row:
     half = (position.half.from_, position.half.head) if position.half else (None, None)
-    log_id, clock, _, *counters = msgspec.structs.astuple(position)
-    return log_id, clock, *half, *counters
+    log_id, clock, _, *counters, epoch, earlier, offers, _ = msgspec.structs.astuple(position)
+    histories = _json(position.continues)
+    return log_id, clock, *half, *counters, epoch, _json(earlier), offers, histories
 
 
 # Reading
 
 
 def read_position(
-    log_id: str | None, clock: int, half_from: int | None, half_head: int | None, *counters: int
+    log_id: str | None, clock: int, half_from: int | None, half_head: int | None, *rest: Any
 ) -> Position:
     """A row of `position`, less its first column."""
+    *counters, epoch, earlier, offers, continues = rest
     half = None if half_from is None or half_head is None else Half(half_from, half_head)
-    return Position(log_id, clock, half, *counters)
+    names, places = _names.decode(earlier), _places.decode(continues)
+    values: Row = (log_id, clock, half, *counters, epoch, names, offers, places)
+    return Position(*values)
 
 
-def read_object(model: str, name: str, clock: int, json: str | None) -> tuple[Key, Known]:
+def read_object(
+    model: str,
+    name: str,
+    clock: int,
+    json: str | None,
+    timestamp: int,
+    created: int,
+    was: str | None,
+) -> tuple[Key, Known]:
     """A row of `objects`."""
-    return (model, name), Known(clock, None if json is None else _fields.decode(json))
+    fields = None if json is None else _fields.decode(json)
+    version = None if was is None else _was.decode(was)
+    return (model, name), Known(clock, fields, timestamp, created, version)
 
 
 def read_edit(number: int, batch: int, again: int, diff: str) -> Edit:

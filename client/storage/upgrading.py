@@ -24,6 +24,16 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE position ADD COLUMN corrected INTEGER NOT NULL DEFAULT 0",
         "UPDATE position SET corrected = timestamp WHERE log_id IS NOT NULL",
     ),
+    # In which starts of the hub it was level nobody knows: the hub does not check that.
+    2: (
+        "ALTER TABLE position ADD COLUMN epoch TEXT",
+        "ALTER TABLE position ADD COLUMN earlier TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE position ADD COLUMN offers INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE position ADD COLUMN continues TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE objects ADD COLUMN timestamp INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE objects ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE objects ADD COLUMN was TEXT",
+    ),
 }
 """By format, what makes a file of the next one of it. What was released is never changed."""
 

@@ -19,6 +19,14 @@ class NotAHubFile(StoreError):
     """The file is something else. Name another one; this one was left as it is."""
 
 
+class TargetExists(StoreError):
+    """There is a file of that name already, which was left as it is."""
+
+
+class NotACopy(StoreError):
+    """What should be a copy of a hub's file is none, or not a sound one. Take another one."""
+
+
 class StoreFailed(StoreError):
     """The disk is full or failing: nothing of this call was stored, and devices try again."""
 

@@ -9,18 +9,21 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from hub.epochs import Epochs
 from protocol.diffs import Held, Key
+from protocol.history import History
 from protocol.messages import Lost, PushOutcome, Rejected, SnapshotObject
 
 LAST_NUMBER: Final = 2**63 - 1
 
 
 class UserStanding(NamedTuple):
-    """A user's history: its name, the clock of its last push, the newest tombstone dropped."""
+    """A user's history, the clock of its last push, the newest tombstone dropped, the epochs."""
 
-    log_id: str
+    history: History
     head: int
     line: int
+    epochs: Epochs
 
 
 class DeviceStanding(NamedTuple):
@@ -102,6 +105,12 @@ class Store(Protocol):
 
     async def user(self, name: str) -> UserStanding:
         """How a user stands; one seen for the first time gets a new log id."""
+
+    async def fork(self, user: str, clock: int) -> History:
+        """Open a history for a user that carries on the present one from a clock; it is durable.
+
+        The caller sees to it that nothing of the user is committed meanwhile.
+        """
 
     async def device(self, user: str, name: str) -> DeviceStanding:
         """How a device stands; one never seen has all zeros."""

@@ -15,14 +15,18 @@ import msgspec
 
 from hub.retention import Retention
 from hub.store.appending import LogPage
+from hub.store.epochs import begin_epoch, epochs_of, write_epochs
 from hub.store.errors import StoreFailed
 from hub.store.folding import next_step, write_step
+from hub.store.histories import write_history
 from hub.store.interface import DeviceStanding, Incoming, Stored, UserStanding
 from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
 from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
 from hub.store.schema import PAGE_SIZE, value_of
+from hub.store.wal import look_at_wal
+from protocol.history import History
 from protocol.merge import NO_IDS, Policy, Terms, decide
 from protocol.messages import PushOutcome
 
@@ -54,11 +58,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     now: Callable[[], int]
     new_log_id: Callable[[], str]
+    new_epoch: Callable[[], str]
     max_ahead: int
     max_object_bytes: int
     max_depth: int
     policy: Policy | None = None
     retention: Retention = Retention()
+    checkpoints: bool = True
+    """False: another program does it, and the hub never."""
 
 
 class Ledger:
@@ -77,7 +84,24 @@ class Ledger:
         if user is None:
             with self._transaction(connection) as memory:
                 user = memory.user(name)
-        return UserStanding(user.log_id, user.head, user.line)
+        epochs = epochs_of(user, self._remember(connection).starts)
+        return UserStanding(user.history, user.head, user.line, epochs)
+
+    def begin_epoch(self, connection: sqlite3.Connection) -> None:
+        """The hub begins to serve, with everything folded that came before."""
+        with self._transaction(connection) as memory:
+            rules = self._rules
+            name = rules.new_epoch()
+            memory.starts = begin_epoch(connection, memory.starts, name, rules.now())
+
+    def fork(self, name: str, clock: int, connection: sqlite3.Connection) -> History:
+        """Open a history for a user that carries on the present one from a clock."""
+        with self._transaction(connection) as memory:
+            user, rules = memory.user(name), self._rules
+            user.history = user.history.carried_on(rules.new_log_id(), clock, rules.now())
+            write_history(connection, user)
+        self._wal_bytes += COMMIT_BYTES
+        return user.history
 
     def device(self, user: str, name: str, connection: sqlite3.Connection) -> DeviceStanding:
         """How a device stands."""
@@ -128,6 +152,7 @@ class Ledger:
             return False
         now, keeps = self._rules.now(), self._rules.retention
         with self._transaction(connection, synchronous="NORMAL") as memory:
+            write_epochs(connection, users, memory.starts)
             write_step(connection, users, memory.folded(users), now, keeps)
         self._wal_bytes += PAGE_SIZE * sum(user.weight for user in users)
         memory.forget_unfolded(users)
@@ -135,8 +160,14 @@ class Ledger:
         return any(memory.oldest(up_to))
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Move the WAL into the file, so that it is written over, and not grown."""
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """Move the WAL into the file, so that it is written over, and not grown.
+
+        If that is another program's business, see whether it does it.
+        """
+        if self._rules.checkpoints:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        else:
+            look_at_wal(connection)
         self._wal_bytes = 0
 
     @property

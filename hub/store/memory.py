@@ -7,8 +7,10 @@ from typing import Final, TypeAlias
 
 from msgspec import Raw
 
-from hub.store.reading import read_folded
+from hub.store.reading import last_row, read_folded, read_starts
+from hub.store.rows import read_history
 from protocol.diffs import Held, Key, Object, json_size
+from protocol.history import History
 from protocol.merge import apply
 from protocol.messages import decode_diffs
 
@@ -28,12 +30,15 @@ FROM log JOIN users USING (user_no) JOIN devices USING (device_no)
 WHERE log.seq > (SELECT folded FROM hub) AND log.clock > users.head ORDER BY log.seq
 """
 _USER: Final = """
-SELECT user_no, name, log_id, head, line, dropped, held, due FROM users WHERE name = ?
+SELECT user_no, name, head, line, dropped, held, due, log_id, continues, opened
+FROM users WHERE name = ?
+"""
+_EPOCHS: Final = """
+SELECT epoch_no, clock FROM user_epochs WHERE user_no = ? ORDER BY epoch_no
 """
 _DEVICES: Final = """
 SELECT device_no, name, last_push_id, received, seen FROM devices WHERE user_no = ?
 """
-_LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 
 
 class DeviceEntry:
@@ -57,9 +62,11 @@ class UserEntry:
     `rows` are the rows of the log that are not folded, `objects` and `changed_devices` what they
     changed. `behind_from` is above every row before the first of them. The log begins behind the
     clock `dropped`; there may be more to drop at `due` (ms), or once devices have passed `held`.
+    `began` has the epochs in which it pushed, and its clocks when they began, as the file has them.
     """
 
     __slots__ = (
+        "began",
         "behind_from",
         "changed_devices",
         "devices",
@@ -67,8 +74,8 @@ class UserEntry:
         "due",
         "head",
         "held",
+        "history",
         "line",
-        "log_id",
         "name",
         "number",
         "objects",
@@ -79,7 +86,7 @@ class UserEntry:
         self,
         number: int,
         name: str,
-        log_id: str,
+        history: History,
         head: int = 0,
         line: int = 0,
         dropped: int = 0,
@@ -88,13 +95,14 @@ class UserEntry:
     ) -> None:
         self.number = number
         self.name = name
-        self.log_id = log_id
+        self.history = history
         self.head = head
         self.line = line
         self.dropped = dropped
         self.held = held
         self.due = due
         self.devices: dict[str, DeviceEntry] = {}
+        self.began: list[tuple[int, int]] = []
         self.behind_from = 0
         self.rows: list[int] = []
         self.objects: dict[Key, Held] = {}
@@ -136,7 +144,8 @@ class Memory:
         self.behind: dict[int, UserEntry] = {}
         self.large: dict[int, UserEntry] = {}
         self.unfolded = 0
-        self.seq: int = connection.execute(_LAST_ROW).fetchone()[0]
+        self.starts = read_starts(connection)
+        self.seq = last_row(connection)
         self._read_unfolded()
 
     def user(self, name: str) -> UserEntry:
@@ -243,7 +252,9 @@ class Memory:
         row = self._connection.execute(_USER, (name,)).fetchone()
         if row is None:
             return None
-        user = UserEntry(*row)
+        number, name, *rest, log_id, continues, opened = row
+        user = UserEntry(number, name, read_history(log_id, continues, opened), *rest)
+        user.began += self._connection.execute(_EPOCHS, (number,))
         for device in self._connection.execute(_DEVICES, (user.number,)):
             user.devices[device[1]] = DeviceEntry(*device)
         self._users[name] = user
@@ -253,7 +264,7 @@ class Memory:
         log_id = self._new_log_id()
         query = "INSERT INTO users (name, log_id) VALUES (?, ?)"
         number = self._connection.execute(query, (name, log_id)).lastrowid or 0
-        user = self._users[name] = UserEntry(number, name, log_id)
+        user = self._users[name] = UserEntry(number, name, History(log_id))
         return user
 
     def _make_device(self, user: UserEntry, name: str) -> DeviceEntry:

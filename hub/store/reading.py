@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Raw
 
+from hub.epochs import NO_STARTS, Starts
 from hub.store.interface import Cursor, Page, Stored
 from hub.store.rows import NOTHING_LEFT, read_leftovers, read_object
 from protocol.diffs import Held, Key
@@ -45,6 +46,8 @@ SELECT created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps FROM o
 WHERE user_no = ? AND model = ? AND id = ?
 """
 
+_LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
+_STARTS: Final = "SELECT name, number FROM epochs ORDER BY number"
 _FIRST_CLOCK: Final = "SELECT dropped + 1 FROM users WHERE user_no = ?"
 
 
@@ -55,6 +58,21 @@ def in_one_read(connection: sqlite3.Connection, read: Callable[[sqlite3.Connecti
         return read(connection)
     finally:
         connection.execute("COMMIT")
+
+
+def read_starts(connection: sqlite3.Connection) -> Starts:
+    """The starts of the hub that its file knows."""
+    numbers: dict[str, int] = dict(connection.execute(_STARTS).fetchall())
+    if not numbers:
+        return NO_STARTS
+    names = list(numbers)
+    return Starts(numbers, names[-1], numbers[names[0]], numbers[names[-1]])
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """The number of the last row that the log ever had."""
+    row: int = connection.execute(_LAST_ROW).fetchone()[0]
+    return row
 
 
 def user_no(connection: sqlite3.Connection, name: str) -> int:

@@ -6,7 +6,8 @@ from typing import Final, TypeAlias
 import msgspec
 import orjson
 
-from protocol.diffs import Held, Object, Stamp, Tombstone
+from protocol.diffs import Held, Object, Place, Stamp, Tombstone
+from protocol.history import History
 from protocol.merge import Outcome, Refused
 from protocol.messages import Lost, Rejected
 
@@ -29,6 +30,17 @@ class Leftovers(msgspec.Struct, frozen=True, omit_defaults=True):
 NOTHING_LEFT: Final = Leftovers()
 
 _leftovers: Final = msgspec.json.Decoder(Leftovers)
+_continues: Final = msgspec.json.Decoder(tuple[Place, ...])
+
+
+def continues_column(history: History) -> str | None:
+    """The `continues` column of a user; None if its history is the first."""
+    return msgspec.json.encode(history.continues).decode() if history.continues else None
+
+
+def read_history(log_id: str, continues: str | None, opened: int) -> History:
+    """A user's history, of the columns of its row."""
+    return History(log_id, _continues.decode(continues) if continues else (), opened)
 
 
 def leftovers_of(outcome: Outcome) -> str | None:

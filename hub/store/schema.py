@@ -19,7 +19,7 @@ from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
 
 APPLICATION_ID: Final = 0x6D6F6279
 """'moby', in the header of every hub file."""
-VERSION: Final = 2
+VERSION: Final = 3
 PAGE_SIZE: Final = 2048
 """Bytes. A file that can give its space back writes a page more with each commit (SQLite's pointer
 map); with pages of half the usual size a commit still writes less than it did without."""
@@ -38,9 +38,24 @@ CREATE TABLE users (
     line INTEGER NOT NULL DEFAULT 0,   -- the newest tombstone that was dropped
     dropped INTEGER NOT NULL DEFAULT 0, -- up to this clock the log was dropped
     held INTEGER,                      -- what is next to go waits for a device to pass this clock
-    due INTEGER                        -- ms: when there may be something to drop again
+    due INTEGER,                       -- ms: when there may be something to drop again
+    continues TEXT,                    -- older histories and the clocks up to which they are shared
+    opened INTEGER NOT NULL DEFAULT 0  -- ms: when this history began to differ from those; 0: first
 ) STRICT;
 CREATE INDEX users_due ON users (due) WHERE due IS NOT NULL;
+
+CREATE TABLE epochs (                  -- the starts of the hub
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    began_at INTEGER NOT NULL          -- ms since 1970 by the hub's clock
+) STRICT;
+
+CREATE TABLE user_epochs (             -- where a start found a user who pushed after it
+    user_no INTEGER NOT NULL,
+    epoch_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    PRIMARY KEY (user_no, epoch_no)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE devices (
     device_no INTEGER PRIMARY KEY,

@@ -31,8 +31,10 @@ from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
+from hub.store.versions import check_sqlite
 from hub.store.wal import SyncWatch, kept_open, write_again
 from protocol.diffs import Held, Key
+from protocol.history import History
 
 T = TypeVar("T")
 FOLD_SECONDS: Final = 0.5
@@ -74,6 +76,7 @@ class SqliteStore:
             FileInUse, FileTooNew, NotAHubFile, StoreFailed: it was left as it is.
 
         """
+        check_sqlite(checkpoints=self._rules.checkpoints)
         async with contextlib.AsyncExitStack() as opened:
             self._lock.acquire()
             opened.callback(self._lock.release)
@@ -85,6 +88,7 @@ class SqliteStore:
             latest = self._rules.now() + self._rules.retention.log_ms
             await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
             await self._fold()
+            await self._write(self._ledger.begin_epoch)
             self._opened = opened.pop_all()
         self._tasks = [
             asyncio.create_task(self._keep_folding(), name="fold"),
@@ -112,6 +116,10 @@ class SqliteStore:
     async def user(self, name: str) -> UserStanding:
         """How a user stands; one seen for the first time gets a new log id."""
         return await self._write(partial(self._ledger.user, name))
+
+    async def fork(self, user: str, clock: int) -> History:
+        """Open a history for a user that carries on the present one from a clock."""
+        return await self._write(partial(self._ledger.fork, user, clock))
 
     async def device(self, user: str, name: str) -> DeviceStanding:
         """How a device stands; one never seen has all zeros."""
@@ -174,7 +182,8 @@ class SqliteStore:
             raise
 
     async def _close_writer(self) -> None:
-        with kept_open(self._path) if self._syncs.has_failed else contextlib.nullcontext():
+        leaves_wal = self._syncs.has_failed or not self._rules.checkpoints
+        with kept_open(self._path) if leaves_wal else contextlib.nullcontext():
             await self._writer.close()
 
     async def _read(self, user: str, work: Callable[[sqlite3.Connection, int], T]) -> T:

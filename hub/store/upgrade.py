@@ -37,6 +37,21 @@ ALTER TABLE objects ADD COLUMN deleted_at INTEGER;
 UPDATE objects SET deleted_at = {now} WHERE fields IS NULL;
 CREATE INDEX tombstones ON objects (user_no, clock, deleted_at) WHERE deleted_at IS NOT NULL;
 """,
+    2: """
+ALTER TABLE users ADD COLUMN continues TEXT;
+ALTER TABLE users ADD COLUMN opened INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE epochs (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    began_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE user_epochs (
+    user_no INTEGER NOT NULL,
+    epoch_no INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    PRIMARY KEY (user_no, epoch_no)
+) STRICT, WITHOUT ROWID;
+""",
 }
 """What makes the next format of each older one. A device or a deletion of which the old file does
 not say when it was counts from now."""
@@ -57,8 +72,7 @@ def upgrade(connection: sqlite3.Connection, path: Path, now: int) -> None:
         version = value_of(connection, "user_version")
         if 0 < version < VERSION:
             copy = _back_up(connection, path, version)
-            for older in range(version, VERSION):
-                _take_step(connection, older, now)
+            take_steps(connection, version, now)
             logger.info("upgraded", file=str(path), format=VERSION, was=version, backup=str(copy))
         if version and value_of(connection, "auto_vacuum") != _INCREMENTAL:
             _rebuild(connection, path)
@@ -87,6 +101,12 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
     unfinished.replace(target)
     _sync(path.absolute().parent)
     return target
+
+
+def take_steps(connection: sqlite3.Connection, version: int, now: int) -> None:
+    """Bring a file of this format to today's; for one of which there is a copy."""
+    for older in range(version, VERSION):
+        _take_step(connection, older, now)
 
 
 def _take_step(connection: sqlite3.Connection, version: int, now: int) -> None:

@@ -13,12 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+import structlog
+
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.schema import connect
 
 T = TypeVar("T")
+LONG_WAL: Final = 600 * 2**20
+"""Bytes of a WAL that Litestream would have cut (at about 500 MB by its defaults)."""
 COPY_BYTES: Final = 64 * 1024
 _SYNC_ERRORS: Final = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+
+logger: Final = structlog.get_logger("store")
 
 
 class SyncWatch:
@@ -69,6 +75,19 @@ def write_again(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     except (OSError, sqlite3.OperationalError) as error:
         raise StoreFailed(f"cannot write {wal}: {error}; see to its disk") from None
+
+
+def look_at_wal(connection: sqlite3.Connection) -> None:
+    """Say so if the WAL has grown so long that nobody can be checkpointing."""
+    name = connection.execute("PRAGMA database_list").fetchone()[2]
+    size = Path(f"{name}-wal").stat().st_size
+    if size >= LONG_WAL:
+        logger.warning(
+            "nobody checkpoints",
+            wal=f"{name}-wal",
+            bytes=size,
+            remedy="start Litestream again, or the hub without --checkpoints litestream",
+        )
 
 
 @contextmanager

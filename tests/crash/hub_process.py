@@ -37,10 +37,15 @@ class HubProcess:
 
 @asynccontextmanager
 async def hub_process(
-    data: Path, *, port: int = 0, before: Sequence[str] = (), log: Path | None = None
+    data: Path,
+    *,
+    port: int = 0,
+    before: Sequence[str] = (),
+    log: Path | None = None,
+    flags: Sequence[str] = (),
 ) -> AsyncIterator[HubProcess]:
     """Start a hub, perhaps under another program, and see that none is left behind."""
-    flags = ["--dev", "--host", "127.0.0.1", "--port", str(port), "--http-port", "0"]
+    flags = ["--dev", "--host", "127.0.0.1", "--port", str(port), "--http-port", "0", *flags]
     with (log or data.with_suffix(".log")).open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *before,

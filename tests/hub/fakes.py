@@ -117,12 +117,13 @@ async def inline(connect: Callable[[], sqlite3.Connection]) -> Executor:
     return InlineExecutor(connect())
 
 
-def rules(clock: Callable[[], int] | None = None, **changes: Any) -> Rules:
-    """Rules with a clock that stands still and log ids that count."""
-    numbers = itertools.count(1)
+def rules(clock: Callable[[], int] | None = None, life: str = "", **changes: Any) -> Rules:
+    """Rules with a clock that stands still, and log ids that count, in another `life` others."""
+    numbers, starts = itertools.count(1), itertools.count(1)
     chosen: dict[str, Any] = {
         "now": clock or FakeClock(),
-        "new_log_id": lambda: f"log-{next(numbers)}",
+        "new_log_id": lambda: f"log-{life}{next(numbers)}",
+        "new_epoch": lambda: f"start-{life}{next(starts)}",
         "max_ahead": 60_000,
         "max_object_bytes": MAX_OBJECT_BYTES,
         "max_depth": MAX_DEPTH,
@@ -390,10 +391,11 @@ async def a_hub(
     authority: Authority | None = None,
     clock: FakeClock | None = None,
     retention: Retention | None = None,
+    life: str = "",
 ) -> AsyncIterator[Site]:
     """A hub on this file for as long as this lasts."""
     clock = clock or FakeClock()
-    store = GatedStore(path, rules(clock, retention=retention or Retention()))
+    store = GatedStore(path, rules(clock, life, retention=retention or Retention()))
     await store.open()
     hub = Hub(store, authority or DevAuthority(), limits or Limits(), clock)
     async with hub.running():

@@ -83,6 +83,7 @@ async def test_a_device_is_welcomed_and_told_ready(tmp_path: Path) -> None:
             "reset": False,
             "server_time": START,
             "expires": None,
+            "epoch": "1-start-1",
         }
         assert (limits["max_diffs"], limits["max_frame_bytes"]) == (1000, 2**20)
         assert ready == {"type": "ready", "logical_clock": 0, "last_push_id": 0}

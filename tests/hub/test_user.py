@@ -154,10 +154,10 @@ async def test_a_user_is_kept_while_somebody_visits_and_forgotten_afterwards(
     users = Users(store, lambda _user: None)
     async with users.visit("ada") as first, users.visit("ada") as second:
         assert first is second
-        assert (first.log_id, first.head, first.line) == ("log-1", 0, 0)
+        assert (first.history.log_id, first.head, first.line) == ("log-1", 0, 0)
     async with users.visit("ada") as third:
         assert third is not first
-        assert third.log_id == "log-1"
+        assert third.history.log_id == "log-1"
     await store.close()
 
 
@@ -178,7 +178,7 @@ async def test_a_user_whom_the_store_could_not_load_is_asked_for_again(tmp_path:
         async with users.visit("ada"):
             pytest.fail("nobody may visit a user of whom nothing is known")
     async with users.visit("ada") as user:
-        assert user.log_id == "log-1"
+        assert user.history.log_id == "log-1"
     await store.close()
 
 

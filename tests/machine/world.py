@@ -156,6 +156,7 @@ class World:
         return Rules(
             now=lambda: self.now,
             new_log_id=lambda: f"log-{next(self.numbers)}",
+            new_epoch=lambda: f"start-{next(self.numbers)}",
             max_ahead=MINUTE,
             max_object_bytes=MAX_OBJECT_BYTES,
             max_depth=64,

@@ -168,6 +168,7 @@ class Hub:
         self.ledger = Ledger()
         self.log: list[Stored] = []
         self.history = History("log-1")
+        self.refill = True
         self.first_clock = 1
         self.line = 0
         self.now = NOW
@@ -203,7 +204,7 @@ class Hub:
             expires=None,
             limits=self.limits,
             continues=tuple(self.history.continues),
-            refill=self.history.refill,
+            refill=self.refill,
         )
 
     def is_other_history(self, hello: Hello) -> bool:
@@ -283,6 +284,7 @@ class Hub:
         """A copy of its file."""
         copy = Hub()
         copy.history = self.history
+        copy.refill = self.refill
         copy.ledger = deepcopy(self.ledger)
         copy.log = list(self.log)
         copy.first_clock, copy.line = self.first_clock, self.line

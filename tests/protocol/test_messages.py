@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from protocol.diffs import StoredDiff, read_diff
+from protocol.diffs import Place, StoredDiff, read_diff
 from protocol.errors import BadMessage
 from protocol.messages import (
     Ack,
@@ -60,13 +60,23 @@ DIFF = read_diff(edit("delete", name="e1", base=3, at=7))
 DEVICE_SAYS: list[tuple[FromDevice, str]] = [
     (
         Hello(token="t", device="phone", logical_clock=0),
-        '{"type":"hello","token":"t","device":"phone","logical_clock":0,"log_id":null,"half":null}',
+        (
+            '{"type":"hello","token":"t","device":"phone","logical_clock":0,"log_id":null,"half":null,'
+            '"epoch":null,"earlier":[]}'
+        ),
     ),
     (
         Hello(token="t", device="phone", logical_clock=9, log_id="L", half=Half(0, 12)),
         (
             '{"type":"hello","token":"t","device":"phone","logical_clock":9,"log_id":"L",'
-            '"half":{"from":0,"head":12}}'
+            '"half":{"from":0,"head":12},"epoch":null,"earlier":[]}'
+        ),
+    ),
+    (
+        Hello(device="phone", logical_clock=9, log_id="L", epoch="3-c", earlier=("2-b", "1-a")),
+        (
+            '{"type":"hello","token":"","device":"phone","logical_clock":9,"log_id":"L",'
+            '"half":null,"epoch":"3-c","earlier":["2-b","1-a"]}'
         ),
     ),
     (
@@ -96,6 +106,27 @@ HUB_SAYS: list[tuple[FromHub, str]] = [
             '{"type":"welcome","user":"alice","device":"phone","log_id":"L","logical_clock":9,'
             '"last_push_id":3,"reset":true,"server_time":5,"expires":8,'
             '"limits":{"max_diffs":1000,"max_frame_bytes":1048576}}'
+        ),
+    ),
+    (
+        Welcome(
+            "alice",
+            "phone",
+            "L",
+            9,
+            0,
+            reset=False,
+            server_time=5,
+            expires=None,
+            limits={},
+            epoch="3-c",
+            continues=(Place("K", 7), Place("J", 0)),
+        ),
+        (
+            '{"type":"welcome","user":"alice","device":"phone","log_id":"L","logical_clock":9,'
+            '"last_push_id":0,"reset":false,"server_time":5,"expires":null,"limits":{},'
+            '"epoch":"3-c","continues":[{"log_id":"K","logical_clock":7},'
+            '{"log_id":"J","logical_clock":0}]}'
         ),
     ),
     (
@@ -232,6 +263,12 @@ FROM_DEVICE_MALFORMED: dict[str, list[str]] = {
     ],
     "a hello with an ill log": [frame("hello", **HELLO, log_id=name) for name in NOT_TEXTS],
     "a hello with an ill half": [frame("hello", **HELLO, half=half) for half in NOT_HALVES],
+    "a hello with an ill epoch": [
+        frame("hello", **HELLO, epoch=name) for name in (*NOT_TEXTS, "x" * 65)
+    ],
+    "a hello with ill earlier epochs": [
+        frame("hello", **HELLO, earlier=names) for names in (*NOT_LISTS, [5], ["x" * 65], ["x"] * 9)
+    ],
     "an ill auth": [frame("auth", token=token) for token in NOT_TEXTS],
     "an ill received": [frame("received", logical_clock=n) for n in NOT_COUNTS],
     "received nothing": [frame("received")],

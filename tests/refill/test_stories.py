@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from protocol.diffs import Object, Tombstone
-from protocol.history import History
 from tests.protocol.device import Device, shown_of
 from tests.protocol.hub import Hub
 from tests.protocol.ledger import NOW, T1, edit
@@ -372,8 +371,7 @@ def test_an_operator_can_turn_it_off() -> None:
     fire.desk.edit("update", b=1)
     fire.sync(fire.desk)
     fire.burn("log-2")
-    off = History("log-2", fire.hub.history.continues, fire.hub.history.opened, refill=False)
-    fire.hub.history = fire.hub.ledger.terms["history"] = off
+    fire.hub.refill = fire.hub.ledger.terms["refill"] = False
     fire.sync(fire.desk)
     assert (fire.task(), fire.desk.setbacks) == ({"a": 0}, [])
 

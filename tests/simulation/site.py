@@ -120,6 +120,7 @@ class Site:
         return Rules(
             now=self._simulation.now,
             new_log_id=self._new_log_id,
+            new_epoch=self._new_log_id,
             max_ahead=60_000,
             max_object_bytes=MAX_OBJECT_BYTES,
             max_depth=64,

@@ -82,7 +82,7 @@ async def test_a_newer_file_is_refused_and_left_as_it_is(path: Path) -> None:
     ask(path, f"PRAGMA user_version = {rows.SCHEMA_VERSION + 1}")
     before = content_of(path)
 
-    with pytest.raises(StorageTooNew, match=r"newer version .* schema is 3.* knows 2.*update"):
+    with pytest.raises(StorageTooNew, match=r"newer version .* schema is 4.* knows 3.*update"):
         await storage.open()
 
     assert content_of(path) == before

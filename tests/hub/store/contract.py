@@ -6,9 +6,10 @@ once with nothing of it.
 """
 
 from tests.hub.store.contract_durability import DurabilityContract
+from tests.hub.store.contract_histories import HistoryContract
 from tests.hub.store.contract_pushes import PushContract
 from tests.hub.store.contract_reading import ReadingContract
 
 
-class StoreContract(PushContract, ReadingContract, DurabilityContract):
+class StoreContract(PushContract, ReadingContract, DurabilityContract, HistoryContract):
     """The interface's promises, one by one."""

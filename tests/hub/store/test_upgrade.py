@@ -12,9 +12,9 @@ import pytest
 
 from hub.store import retiring, sqlite, upgrade
 from hub.store.errors import StoreFailed
-from hub.store.interface import UserStanding
 from hub.store.schema import VERSION, connect
 from hub.store.upgrade import backup_of
+from protocol.history import History
 from tests.hub.fakes import START, FakeClock, inline, rules, update
 from tests.hub.store.bench import ALL, pages, push, told
 from tests.hub.store.sqlite_bench import SqliteBench
@@ -34,8 +34,12 @@ def nothing_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, int]:
     """An old file, and its format."""
     version: int = request.param
-    shutil.copy(FILES / f"hub-{version}.sqlite", tmp_path / "hub.db")
-    return tmp_path / "hub.db", version
+    return taken_out(version, tmp_path), version
+
+
+def taken_out(version: int, folder: Path) -> Path:
+    """A file of this format, where a hub will look for it."""
+    return Path(shutil.copy(FILES / f"hub-{version}.sqlite", folder / "hub.db"))
 
 
 class Upgraded(SqliteBench):
@@ -58,7 +62,7 @@ def asked(path: Path, query: str) -> list[Any]:
 
 
 def contents(path: Path) -> dict[str, list[Any]]:
-    """Everything that format 1 knew."""
+    """What every format knows."""
     return {
         "users": asked(path, "SELECT user_no, name, log_id, line FROM users"),
         "log": asked(path, "SELECT * FROM log"),
@@ -69,8 +73,8 @@ def contents(path: Path) -> dict[str, list[Any]]:
 async def check(bench: SqliteBench) -> None:
     """What lies in every old file: tests/hub/store/files/make.py says how it came there."""
     store = bench.store
-    assert await store.user("ada") == UserStanding("log-1", 9, 0)
-    assert await store.user("bob") == UserStanding("log-2", 2, 0)
+    assert (await store.user("ada"))[:3] == (History("log-1"), 9, 0)
+    assert (await store.user("bob"))[:3] == (History("log-2"), 2, 0)
     assert [row.clock for row in await store.log("ada", 0, ALL)] == list(range(1, 10))
     assert [row.clock for row in await store.log("bob", 0, ALL)] == [1, 2]
     assert await store.first_clock("ada") == 1
@@ -142,10 +146,10 @@ async def test_an_upgraded_hub_goes_on_where_the_old_one_was(old: tuple[Path, in
     await bench.store.close()
 
 
-async def test_what_has_no_time_in_an_old_file_counts_from_the_upgrade(
-    old: tuple[Path, int],
+async def test_what_has_no_time_in_a_file_of_format_1_counts_from_the_upgrade(
+    tmp_path: Path,
 ) -> None:
-    path, _version = old
+    path = taken_out(1, tmp_path)
     bench = await opened(path)
     assert asked(path, "SELECT DISTINCT seen FROM devices") == [(LATER,)]
     assert asked(path, "SELECT id, deleted_at FROM objects WHERE deleted_at IS NOT NULL") == [
@@ -155,24 +159,25 @@ async def test_what_has_no_time_in_an_old_file_counts_from_the_upgrade(
     await bench.store.close()
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_an_upgrade_may_end_at_any_statement_and_the_next_start_finishes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = upgrade.STEPS[1]
+    steps = upgrade.STEPS
+    script = steps[version]
     statements = [part for part in script.split(";") if part.strip()]
     for count in range(len(statements)):
         folder = tmp_path / str(count)
         folder.mkdir()
-        path = folder / "hub.db"
-        shutil.copy(FILES / "hub-1.sqlite", path)
+        path = taken_out(version, folder)
         before = contents(path)
         broken = ";".join([*statements[:count], "SELECT no_such_function()", ""])
-        monkeypatch.setattr(upgrade, "STEPS", {1: broken})
+        monkeypatch.setattr(upgrade, "STEPS", {**steps, version: broken})
         with pytest.raises(StoreFailed, match=r"cannot upgrade .* it is as it was"):
             await opened(path)
-        assert asked(path, "PRAGMA user_version") == [(1,)]
+        assert asked(path, "PRAGMA user_version") == [(version,)]
         assert contents(path) == before
-        monkeypatch.setattr(upgrade, "STEPS", {1: script})
+        monkeypatch.setattr(upgrade, "STEPS", steps)
         bench = await opened(path)
         await check(bench)
         await bench.store.close()
@@ -194,7 +199,7 @@ if moment == "in the copy":
 elif moment == "behind the copy":
     upgrade._take_step = die
 elif moment == "in the step":
-    upgrade.STEPS = {1: upgrade.STEPS[1] + "SELECT die();"}
+    upgrade.STEPS = {each: step + "SELECT die();" for each, step in upgrade.STEPS.items()}
 elif moment == "before it is written anew":
     upgrade._rebuild = die
 connection = connect(path)
@@ -218,11 +223,14 @@ MOMENTS: Final = (
 )
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("version", "moment"),
+    [(1, moment) for moment in MOMENTS] + [(2, moment) for moment in MOMENTS[:3]],
+)
 async def test_an_upgrade_that_was_killed_is_finished_by_the_next_start(
-    old: tuple[Path, int], moment: str
+    tmp_path: Path, version: int, moment: str
 ) -> None:
-    path, version = old
+    path = taken_out(version, tmp_path)
     before = contents(path)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", KILLED, moment, str(path), stderr=asyncio.subprocess.PIPE
@@ -249,9 +257,9 @@ async def test_a_copy_that_cannot_be_written_leaves_the_file_as_it_was(
 
 
 async def test_a_file_that_cannot_be_written_anew_is_served_all_the_same(
-    old: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, _version = old
+    path = taken_out(1, tmp_path)
     real = upgrade._rebuild
 
     def refused(_connection: sqlite3.Connection, path: Path) -> None:

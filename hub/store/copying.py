@@ -1,0 +1,235 @@
+"""Copies of a hub's file: one made while the hub serves, and one put in the file's place.
+
+A copy is SQLite's own online backup, in small steps under one read transaction: without that it
+would begin anew with each commit of the hub. It is checked and on the disk before it has its name.
+Nobody here checkpoints a file that a hub may serve: that is the writer's own business.
+"""
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hub.store.errors import NotACopy, StoreFailed, TargetExists
+from hub.store.histories import carry_all_on
+from hub.store.lock import FileLock
+from hub.store.reading import last_row
+from hub.store.schema import PAGE_SIZE, check, connect, value_of
+from hub.store.upgrade import take_steps
+from hub.store.wal import kept_open
+
+STEP_PAGES: Final = 128
+"""Pages that are copied at once."""
+SYNC_BYTES: Final = 8 * 2**20
+"""The copy is synced so often: a hub's next sync does not wait for all of it at the end."""
+
+Report = Callable[[int, int], None]
+"""Told how many pages of how many are copied."""
+
+
+class Copied(NamedTuple):
+    """A copy that was made: how large, and the last row of the log in it."""
+
+    bytes: int
+    last_row: int
+
+
+class Restored(NamedTuple):
+    """A copy that was put in place: how many users it has, and where the file before it is kept."""
+
+    users: int
+    aside: Path | None
+
+
+def back_up(source: Path, target: Path, report: Report, *, force: bool = False) -> Copied:
+    """Copy a hub's file, whether or not a hub serves it.
+
+    Raises:
+        TargetExists: there is such a file already, and it is not to be replaced.
+        FileTooNew, NotAHubFile, NotACopy, StoreFailed: there is no copy.
+
+    """
+    _check_there(source)
+    if target.exists() and (not force or target.samefile(source)):
+        raise TargetExists(f"{target} is there already; name another file, or give --force")
+    with _unfinished(target, source.stat().st_mode & 0o777) as part:
+        with _reading(source, "rw") as connection:
+            last = _copy(connection, part, _Pace(part, report))
+        _verify(part, last)
+        part.replace(target)
+        _sync(target.absolute().parent)
+    return Copied(target.stat().st_size, last)
+
+
+def restore(
+    copy: Path, data: Path, report: Report, new_log_id: Callable[[], str], now: int
+) -> Restored:
+    """Put a copy in the place of a hub's file, as a new history of each of its users.
+
+    What was there is kept aside. Until the last moment all is done on a file of another name.
+
+    Raises:
+        FileInUse: a hub serves the file.
+        FileTooNew, NotAHubFile, NotACopy, StoreFailed: the file is as it was.
+
+    """
+    _check_there(copy)
+    if data.exists() and data.samefile(copy):
+        raise TargetExists(f"{data} is that copy itself; name the hub's own file with --data")
+    lock = FileLock(data)
+    lock.acquire()
+    try:
+        with _unfinished(data, 0o600) as part:
+            users = _prepare(copy, part, report, new_log_id, now)
+            if data.exists():
+                part.chmod(data.stat().st_mode & 0o777)
+            aside = _set_aside(data, now)
+            part.replace(data)
+            _sync(data.absolute().parent)
+    finally:
+        lock.release()
+    return Restored(users, aside)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise StoreFailed(f"{path} is no file; name the right one")
+    check(path)
+
+
+@contextmanager
+def _unfinished(target: Path, mode: int) -> Iterator[Path]:
+    """A file beside the target, to be given its name when it is whole; gone if it never is."""
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _remove(part)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        part.chmod(mode)
+        yield part
+    except (sqlite3.Error, OSError) as error:
+        raise StoreFailed(f"cannot make {target}: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            _remove(part)
+
+
+def _remove(part: Path) -> None:
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
+@contextmanager
+def _reading(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """One state of a file, however its hub goes on; its WAL is left as it is."""
+    connection = connect(path, mode)
+    try:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("BEGIN")
+        yield connection
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StoreFailed(f"cannot read {path}: {error}") from error
+    finally:
+        with kept_open(path) if _has_wal(path) else contextlib.nullcontext():
+            connection.close()
+
+
+def _has_wal(path: Path) -> bool:
+    """Whether there is something in the WAL, which the last to close would move into the file."""
+    wal = path.with_name(path.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+class _Pace:
+    """Tells how far a copy is, and lets others go first: it rests as long as a step took."""
+
+    def __init__(self, part: Path, report: Report) -> None:
+        self._part = part
+        self._report = report
+        self._began = time.monotonic()
+        self._unsynced = 0
+
+    def step(self, _status: int, remaining: int, total: int) -> None:
+        self._report(total - remaining, total)
+        self._unsynced += STEP_PAGES * PAGE_SIZE
+        if self._unsynced >= SYNC_BYTES:
+            _sync(self._part)
+            self._unsynced = 0
+        time.sleep(min(time.monotonic() - self._began, 0.1))
+        self._began = time.monotonic()
+
+
+def _copy(source: sqlite3.Connection, part: Path, pace: _Pace) -> int:
+    """Copy what a connection sees into a new file; the last row of its log."""
+    if value_of(source, "user_version") == 0:
+        raise NotACopy("the file is empty; name the right one")
+    last = last_row(source)
+    with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        copy.execute("PRAGMA synchronous = OFF")
+        source.backup(copy, pages=STEP_PAGES, progress=pace.step)
+        # One file is easier to keep than one with a WAL; a hub that serves it makes its own.
+        copy.execute("PRAGMA journal_mode = DELETE")
+    _sync(part)
+    return last
+
+
+def _verify(part: Path, last: int) -> None:
+    """Make sure that a copy is sound, is a hub's, and holds what the log held.
+
+    Raises:
+        NotACopy: it is of no use.
+
+    """
+    check(part)
+    with contextlib.closing(connect(part, "ro&immutable=1")) as copy:
+        [found] = copy.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            raise NotACopy(f"the copy is not sound ({found}); its source may not be either")
+        if last_row(copy) != last:
+            raise NotACopy("the copy does not hold what the log held")
+
+
+def _prepare(
+    copy: Path, part: Path, report: Report, new_log_id: Callable[[], str], now: int
+) -> int:
+    """Make of a copy a file of today's format in which each user has a new history."""
+    with _reading(copy, "rw" if _has_wal(copy) else "ro&immutable=1") as connection:
+        last = _copy(connection, part, _Pace(part, report))
+    _verify(part, last)
+    with contextlib.closing(connect(part, "rw")) as connection:
+        version = value_of(connection, "user_version")
+        take_steps(connection, version, now)
+        users = carry_all_on(connection, new_log_id, now)
+    _sync(part)
+    return users
+
+
+def _set_aside(data: Path, now: int) -> Path | None:
+    """Give the file, and its WAL, another name, under which a hub could serve it.
+
+    The WAL goes first from where it was: beside the copy SQLite would take it for the copy's own.
+    """
+    there = [s for s in ("", "-wal") if data.with_name(data.name + s).exists()]
+    if not there:
+        return None
+    moment = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = data.with_name(f"{data.name}.before-restore-{moment}")
+    for suffix in there:
+        os.link(data.with_name(data.name + suffix), aside.with_name(aside.name + suffix))
+    _sync(data.absolute().parent)
+    for suffix in ("-wal", "-shm"):
+        data.with_name(data.name + suffix).unlink(missing_ok=True)
+    return aside
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
