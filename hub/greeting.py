@@ -111,4 +111,5 @@ def welcome(
         },
         epoch=user.epochs.starts.current,
         continues=user.history.as_told_to(hello.log_id, most),
+        refill=user.refill and not grant.read_only,
     )

@@ -94,6 +94,7 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
         max_object_bytes=limits.max_object_bytes,
         max_depth=limits.max_depth,
         policy=load_policy(settings.policy) if settings.policy else None,
+        refill=settings.refill == "on",
         retention=settings.retention,
         checkpoints=settings.checkpoints == "hub",
     )

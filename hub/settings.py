@@ -30,6 +30,7 @@ from hub.retention import Retention
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Checkpoints: TypeAlias = Literal["hub", "litestream"]
+Refill: TypeAlias = Literal["on", "off"]
 LogFormat: TypeAlias = Literal["auto", "text", "json"]
 
 GROUPS: Final = (
@@ -112,6 +113,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Checkpoints,
         _in(_DATA, "Who moves the WAL into the data file: the hub, or Litestream beside it."),
     ] = "hub"
+    refill: Annotated[
+        Refill,
+        _in(_DATA, "Whether a restored hub takes back from devices what its copy lacks."),
+    ] = "on"
 
     dev: Annotated[
         bool, _in(_TOKENS, "For trying: a token is simply the user's name. Loopback only.")

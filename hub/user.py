@@ -63,6 +63,7 @@ class User:
         self.guests = 0
         self.history = History("")
         self.epochs = Epochs(NO_STARTS, ())
+        self.refill = True
         self.head = 0
         self.line = 0
         self.devices: dict[str, Receiver] = {}
@@ -76,7 +77,8 @@ class User:
     async def load(self, store: Store) -> None:
         """Ask the store how the user stands, once; under the lock."""
         if not self._loaded:
-            self.history, self.head, self.line, self.epochs = await store.user(self.name)
+            standing = await store.user(self.name)
+            self.history, self.head, self.line, self.epochs, self.refill = standing
             self._loaded = True
 
     async def fork(self, store: Store, clock: int) -> None:

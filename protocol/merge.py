@@ -59,7 +59,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     `clock` is the one that the push takes, `latest` the greatest timestamp (ms) that counts.
     For a push sent `again`: `stored_ids` are those of the diffs that the log holds, `first_clock`
     is the log's first. `history` is the one that is written, `refill` whether devices may give back
-    what it lacks (section 10). `polled` pushes come from clients that are not one device (section 9).
+    what it lacks (section 10). `polled` pushes come from clients that are not one device.
     """
 
     user: str

@@ -28,12 +28,13 @@ MOST_IN_RUN: Final = 50
 _CLOCKS: Final = "INSERT INTO log_clocks (user_no, clock, seqs) VALUES (?, ?, ?)"
 _OBJECT: Final = """
 INSERT INTO objects
-  (user_no, model, id, created, clock, timestamp, device_no, fields, stamps, deleted_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  (user_no, model, id, created, clock, timestamp, device_no, fields, stamps, past,
+   deleted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (user_no, model, id) DO UPDATE SET
   created = excluded.created, clock = excluded.clock, timestamp = excluded.timestamp,
   device_no = excluded.device_no, fields = excluded.fields, stamps = excluded.stamps,
-  deleted_at = excluded.deleted_at
+  past = excluded.past, deleted_at = excluded.deleted_at
 """
 _HEAD: Final = "UPDATE users SET head = ? WHERE user_no = ?"
 _DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ?, seen = ? WHERE device_no = ?"

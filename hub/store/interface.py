@@ -18,12 +18,16 @@ LAST_NUMBER: Final = 2**63 - 1
 
 
 class UserStanding(NamedTuple):
-    """A user's history, the clock of its last push, the newest tombstone dropped, the epochs."""
+    """A user's history, the clock of its last push, the newest tombstone dropped, the epochs.
+
+    `refill`: whether devices may give back what the history lacks.
+    """
 
     history: History
     head: int
     line: int
     epochs: Epochs
+    refill: bool = True
 
 
 class DeviceStanding(NamedTuple):

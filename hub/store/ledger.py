@@ -63,6 +63,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_object_bytes: int
     max_depth: int
     policy: Policy | None = None
+    refill: bool = True
     retention: Retention = Retention()
     checkpoints: bool = True
     """False: another program does it, and the hub never."""
@@ -85,7 +86,7 @@ class Ledger:
             with self._transaction(connection) as memory:
                 user = memory.user(name)
         epochs = epochs_of(user, self._remember(connection).starts)
-        return UserStanding(user.history, user.head, user.line, epochs)
+        return UserStanding(user.history, user.head, user.line, epochs, self._rules.refill)
 
     def begin_epoch(self, connection: sqlite3.Connection) -> None:
         """The hub begins to serve, with everything folded that came before."""
@@ -289,6 +290,8 @@ class Ledger:
             max_object_bytes=rules.max_object_bytes,
             max_depth=rules.max_depth,
             policy=rules.policy,
+            history=user.history,
+            refill=rules.refill,
         )
 
 

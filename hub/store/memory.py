@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, takewhile
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import Raw
 
 from hub.store.reading import last_row, read_folded, read_starts
@@ -287,7 +288,7 @@ def _measured(held: Held) -> Held:
     """The object with its true size: the bound grows with each edit, and would fill the room."""
     if not isinstance(held, Object):
         return held
-    return Object(held.created, held.clock, held.fields, held.stamps, json_size(held.fields))
+    return msgspec.structs.replace(held, size=json_size(held.fields))
 
 
 def _weight(held: Held) -> int:

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from hub.epochs import NO_STARTS, Starts
 from hub.store.interface import Cursor, Page, Stored
-from hub.store.rows import NOTHING_LEFT, read_leftovers, read_object
+from hub.store.rows import NOTHING_LEFT, read_leftovers, read_object, version_in
 from protocol.diffs import Held, Key
 from protocol.merge import apply
 from protocol.messages import SnapshotObject, decode_diffs
@@ -35,14 +35,14 @@ WHERE log.seq > (SELECT folded FROM hub) AND log.user_no = :user
 # Both halves come in the order of their clocks, and the second lies behind the first.
 
 _PAGE: Final = """
-SELECT object_no, model, id, clock, CAST(fields AS BLOB) FROM objects
+SELECT object_no, model, id, clock, CAST(fields AS BLOB), timestamp, created, past FROM objects
 WHERE user_no = :user AND (clock, object_no) > (:clock, :number)
   AND (fields IS NOT NULL OR clock > :skip_deleted)
 ORDER BY clock, object_no
 """
 
 _OBJECT: Final = """
-SELECT created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps FROM objects
+SELECT created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps, past FROM objects
 WHERE user_no = ? AND model = ? AND id = ?
 """
 
@@ -114,13 +114,13 @@ def read_page(
     objects: list[SnapshotObject] = []
     size, finished = 0, cursor.finished
     place = {"user": user, "clock": cursor.clock, "number": cursor.number}
-    for number, model, name, clock, fields in connection.execute(
+    for number, model, name, clock, fields, *past in connection.execute(
         _PAGE, {**place, "skip_deleted": skip_deleted}
     ):
         finished = max(finished, clock - 1)
         if objects and size >= max_bytes:
             return Page(objects, finished, head, cursor)
-        objects.append(_snapshot_object(model, name, clock, fields))
+        objects.append(_snapshot_object(model, name, clock, fields, *past))
         size += len(fields or b"") + len(model) + len(name)
         cursor = Cursor(clock, number)
     return Page(objects, max(finished, head), head, None)
@@ -174,10 +174,22 @@ def _until_full(rows: Iterable[Any], max_bytes: int | None) -> Iterator[Stored]:
             return
 
 
-def _snapshot_object(model: str, name: str, clock: int, fields: bytes | None) -> SnapshotObject:
+def _snapshot_object(
+    model: str,
+    name: str,
+    clock: int,
+    fields: bytes | None,
+    timestamp: int,
+    created: int,
+    past: str | None,
+) -> SnapshotObject:
+    was = version_in(past, clock) if past else None
     if fields is None:
-        return SnapshotObject(model, clock, id=name, deleted=True)
-    return SnapshotObject(model, clock, json_data=Raw(fields))
+        return SnapshotObject(model, clock, id=name, deleted=True, utc_timestamp=timestamp, was=was)
+    json_data = Raw(fields)
+    return SnapshotObject(
+        model, clock, json_data, utc_timestamp=timestamp, created=created, was=was
+    )
 
 
 def _ids(diffs: bytes, refused: str | None) -> Iterator[str]:

@@ -6,13 +6,32 @@ from typing import Final, TypeAlias
 import msgspec
 import orjson
 
-from protocol.diffs import Held, Object, Place, Stamp, Tombstone
+from protocol.diffs import Held, Object, Place, Refilled, Stamp, Tombstone, Was
 from protocol.history import History
 from protocol.merge import Outcome, Refused
 from protocol.messages import Lost, Rejected
+from protocol.refill import NOBODY, version_of
 
-ObjectRow: TypeAlias = tuple[int, int, int, int, str | bytes | None, str | bytes | None]
-"""created, clock, timestamp, device_no, fields, stamps."""
+ObjectRow: TypeAlias = tuple[
+    int, int, int, int, str | bytes | None, str | bytes | None, str | bytes | None
+]
+"""created, clock, timestamp, device_no, fields, stamps, past."""
+NOBODY_NO: Final = 0
+"""The number of the device of a field that was refilled."""
+
+
+class Past(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an object was in a history that ended; the `past` column of an object.
+
+    `is_whole`: all of it still is what it was refilled with.
+    """
+
+    refilled: Refilled | None = None
+    seen: Place | None = None
+    is_whole: bool = False
+
+
+NO_PAST: Final = Past()
 
 
 class Leftovers(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,6 +49,7 @@ class Leftovers(msgspec.Struct, frozen=True, omit_defaults=True):
 NOTHING_LEFT: Final = Leftovers()
 
 _leftovers: Final = msgspec.json.Decoder(Leftovers)
+_past: Final = msgspec.json.Decoder(Past)
 _continues: Final = msgspec.json.Decoder(tuple[Place, ...])
 
 
@@ -61,32 +81,51 @@ def read_leftovers(column: str | bytes) -> Leftovers:
 def object_row(held: Held, numbers: Mapping[str, int]) -> ObjectRow:
     """An object's columns; `numbers` of the user's devices by their names."""
     if isinstance(held, Tombstone):
-        return 0, held.clock, held.timestamp, numbers[held.device], None, None
+        number = numbers.get(held.device, NOBODY_NO)
+        return 0, held.clock, held.timestamp, number, None, None, _past_column(held)
     newest = _newest(held)
     return (
         held.created,
         held.clock,
         newest.timestamp,
-        numbers.get(newest.device, 0),
+        numbers.get(newest.device, NOBODY_NO),
         orjson.dumps(held.fields).decode(),
         _stamps_column(held, newest, numbers),
+        _past_column(held),
     )
 
 
 def read_object(row: ObjectRow, names: Mapping[int, str]) -> Held:
     """Read an object's columns back; `names` of the user's devices by their numbers."""
-    created, clock, timestamp, device_no, json_data, json_stamps = row
+    created, clock, timestamp, device_no, json_data, json_stamps, json_past = row
+    past = _past.decode(json_past) if json_past else NO_PAST
     device = names.get(device_no, "")
     if json_data is None:
-        return Tombstone(clock, timestamp, device)
+        return Tombstone(clock, timestamp, device, past.refilled, past.seen)
     fields = orjson.loads(json_data)
     stamps = dict.fromkeys(fields, Stamp(clock, timestamp, device))
     order = list(fields)
     for clocks_ago, ms_ago, number, *places in orjson.loads(json_stamps or b"[]"):
-        older = Stamp(clock - clocks_ago, timestamp - ms_ago, names[number])
+        older = Stamp(clock - clocks_ago, timestamp - ms_ago, names.get(number, NOBODY))
         stamps.update(dict.fromkeys((order[place] for place in places), older))
     stamps.pop("id", None)
-    return Object(created, clock, fields, stamps, len(json_data))
+    return Object(created, clock, fields, stamps, len(json_data), past.refilled, past.seen)
+
+
+def version_in(json_past: str | bytes, clock: int) -> Was | None:
+    """Which version of an earlier history an object at this clock still is, by its column."""
+    past = _past.decode(json_past)
+    known = past.refilled
+    if known is None or not past.is_whole or known.at != clock:
+        return None
+    return Was(known.log_id, known.logical_clock, known.created)
+
+
+def _past_column(held: Held) -> str | None:
+    if held.refilled is None and held.seen is None:
+        return None
+    past = Past(held.refilled, held.seen, is_whole=version_of(held) is not None)
+    return msgspec.json.encode(past).decode()
 
 
 def _stamps_column(held: Object, newest: Stamp, numbers: Mapping[str, int]) -> str | None:
@@ -100,15 +139,24 @@ def _stamps_column(held: Object, newest: Stamp, numbers: Mapping[str, int]) -> s
         return None
     clock, timestamp = newest.clock, newest.timestamp
     column = [
-        (clock - older.clock, timestamp - older.timestamp, numbers[older.device], *fields)
+        (
+            clock - older.clock,
+            timestamp - older.timestamp,
+            numbers.get(older.device, NOBODY_NO),
+            *fields,
+        )
         for older, fields in places.items()
     ]
     return orjson.dumps(column).decode()
 
 
 def _newest(held: Object) -> Stamp:
-    """The stamp that is not written per field; an object of nothing but an id has none."""
+    """The stamp that is not written per field.
+
+    An object of nothing but an id has none, nor one whose fields were all set before a refill.
+    """
     for stamp in held.stamps.values():
         if stamp.clock == held.clock:
             return stamp
-    return Stamp(held.clock, 0, "")
+    latest = max((stamp.timestamp for stamp in held.stamps.values()), default=0)
+    return Stamp(held.clock, latest, NOBODY)

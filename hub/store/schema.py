@@ -107,6 +107,7 @@ CREATE TABLE objects (
     fields TEXT,                       -- NULL: deleted
     stamps TEXT,                       -- where older: [[clocks ago, ms ago, device_no, field, ...]]
     deleted_at INTEGER,                -- ms since 1970 by the hub's clock; NULL: there
+    past TEXT,                         -- what it was in a history that ended
     UNIQUE (user_no, model, id)
 ) STRICT;
 CREATE INDEX objects_by_clock ON objects (user_no, clock);

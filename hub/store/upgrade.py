@@ -51,6 +51,7 @@ CREATE TABLE user_epochs (
     clock INTEGER NOT NULL,
     PRIMARY KEY (user_no, epoch_no)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE objects ADD COLUMN past TEXT;
 """,
 }
 """What makes the next format of each older one. A device or a deletion of which the old file does
