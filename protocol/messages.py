@@ -26,7 +26,7 @@ MOST_EARLIER: Final = 8
 """Epochs that a device names beside the last, so that the hub knows one of them."""
 
 PushId: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
-EpochName: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
+EpochName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class _Frame(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):

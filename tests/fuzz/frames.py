@@ -20,6 +20,7 @@ HELLO: Final = {"type": "hello", "token": "ada", "device": "phone", "logical_clo
 SEEDS: Final[Sequence[dict[str, Any]]] = (
     HELLO,
     {**HELLO, "log_id": "log-1", "half": {"from": 0, "head": 3}},
+    {**HELLO, "log_id": "log-1", "epoch": "1-start-1", "earlier": ["9-lost", "0-old"]},
     {"type": "push", "push_id": 1, "diffs": [_DIFF]},
     {"type": "push", "push_id": 2, "diffs": [{**_DIFF, "type": "update"}], "again": True},
     {"type": "push", "push_id": 3, "diffs": [{**_DIFF, "type": "delete"}, _DIFF]},

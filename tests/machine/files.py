@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from hub.store.histories import carry_all_on
 from hub.store.schema import connect, prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.machine.record import Record
 
 
@@ -22,12 +26,10 @@ class Backup(NamedTuple):
     reported: dict[str, int]
 
 
-def name_logs_anew(path: Path, name: str) -> None:
+def carry_histories_on(path: Path, new_log_id: Callable[[], str], now: int) -> None:
     """Begin another history of each user, as a restore does."""
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE users SET log_id = ? || '-' || user_no", (name,))
-    connection.commit()
-    connection.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        carry_all_on(connection, new_log_id, now)
 
 
 @cache

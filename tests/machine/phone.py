@@ -40,6 +40,9 @@ EXPECTED_CLOSINGS = {
 COPIES = 4
 
 
+Pushes = list[tuple[str, int, str]]
+
+
 class Claim(NamedTuple):
     """What must have become of an edit once the device has nothing pending."""
 
@@ -59,9 +62,9 @@ class Sketch(NamedTuple):
 class Kept:
     """What survives the device's process.
 
-    `level` and `claims` are the test's own: the clock at which the device was last level, and what
-    is to be accounted for of each edit that was made and not folded away; `strange` names setbacks
-    out of a history that is no more.
+    `level`, `line_seen` and `claims` are the test's own: the clock at which the device was last
+    level, the pushes up to there, and what is to be accounted for of each edit that was made and
+    not folded away; `strange` names setbacks out of a history that is no more.
     """
 
     position: Position = field(default_factory=Position)
@@ -70,6 +73,7 @@ class Kept:
     pushes: dict[int, CutPush] = field(default_factory=dict)
     setbacks: dict[int, Setback] = field(default_factory=dict)
     level: int = 0
+    line_seen: Pushes = field(default_factory=list)
     claims: dict[str, Claim] = field(default_factory=dict)
     strange: set[int] = field(default_factory=set)
 
@@ -128,13 +132,14 @@ class Phone:
         self.exempt = 0
         self.replica = Replica(Saved())
         self.level = 0
-        self.made_under: dict[str, str | None] = {}
+        self.line_seen: Pushes = []
+        self.made_seeing: dict[str, Pushes] = {}
 
     # Its process and its store
 
     def save(self) -> None:
         self.kept.take(self.replica.take_writes())
-        self.kept.level = self.level
+        self.kept.level, self.kept.line_seen = self.level, self.line_seen
         self._check_kept()
 
     def _check_kept(self) -> None:
@@ -153,7 +158,7 @@ class Phone:
         """Come back with what was stored."""
         self.line = None
         self.replica = Replica(self.kept.read_back())
-        self.level = self.kept.level
+        self.level, self.line_seen = self.kept.level, self.kept.line_seen
 
     def put_back(self, older: Kept) -> None:
         """Go on with an older copy of the store.
@@ -219,7 +224,7 @@ class Phone:
             self._check_fold(earlier, self.kept.edits.get(number), made, sketch)
         if made is not None:
             assert made.diff.logical_clock == self.level, "the base is not what the user had seen"
-            self.made_under[name] = self.replica.position.log_id
+            self.made_seeing[name] = self.line_seen
             own = frozenset(sketch.fields) if sketch.kind != "delete" else frozenset()
             self.kept.claims[name] = Claim(sketch.kind, own)
         else:
@@ -284,11 +289,14 @@ class Phone:
             self.line.speak(encode(push))
 
     def _check_bases(self, push: Push) -> None:
-        """A clock of another history says nothing about this one (story 6)."""
+        """Who made an edit had seen what this history holds up to its base (story 6)."""
         for diff in push.diffs:
-            if self.made_under[diff.id] not in (None, self.replica.position.log_id):
-                assert diff.logical_clock == 0
+            seen, base = self.made_seeing[diff.id], diff.logical_clock
+            assert seen[:base] == self.line_seen[:base]
+            assert len(seen) >= base
+            if seen != self.line_seen[: len(seen)]:
                 self.happened["edit of another history"] += 1
+                self.happened["edit of a history that is continued"] += base > 0
 
     def hang_up(self) -> None:
         """The device, too, sees the end of its line."""

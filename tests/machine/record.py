@@ -49,6 +49,11 @@ class Record:
         return self.model.head
 
     @property
+    def line(self) -> list[tuple[str, int, str]]:
+        """Each push by who made it and what is in it: one line of pushes and no other begins so."""
+        return [(push["device"], push["push_id"], repr(push["diffs"])) for push in self.model.log]
+
+    @property
     def keys(self) -> list[Key]:
         """Every object that ever was."""
         return sorted(self.model.objects().keys() | self.model.tombstones().keys())

@@ -282,9 +282,9 @@ class Devices(RuleBasedStateMachine):
     def back_the_hub_up(self) -> None:
         self.world.back_up()
 
-    @rule()
-    def restore_the_hub(self) -> None:
-        self.world.restore_hub()
+    @rule(by_hand=st.booleans())
+    def restore_the_hub(self, by_hand: bool) -> None:
+        self.world.restore_hub(by_hand=by_hand)
 
     @rule(down=few)
     def stop_the_hub(self, down: int) -> None:

@@ -31,7 +31,7 @@ from protocol.messages import (
     encode,
 )
 from tests.machine.disk import Disk
-from tests.machine.files import Backup, empty_file, name_logs_anew
+from tests.machine.files import Backup, carry_histories_on, empty_file
 from tests.machine.line import Line
 from tests.machine.phone import Phone, Sketch, server_state, shown
 from tests.machine.record import Record
@@ -225,20 +225,20 @@ class World:
                 {phone.name: phone.reported for phone in self.phones.values()},
             )
 
-    def restore_hub(self) -> None:
-        """The operator goes back to the backup, under new log ids as section 1 demands."""
+    def restore_hub(self, *, by_hand: bool) -> None:
+        """The operator goes back to the backup: as one should, or by putting the file back."""
         if self.hub is None or self.backup is None:
             return
         backup, self.backup = self.backup, None
         self._kill_hub()
         self._cut_all()
-        self.path = backup.path
-        name_logs_anew(self.path, f"restored-{next(self.numbers)}")
-        self.records = backup.records
+        self.path, self.records = backup.path, backup.records
+        if not by_hand:
+            carry_histories_on(self.path, lambda: f"log-{next(self.numbers)}", self.now)
         for phone in self.phones.values():
             record = self.record(phone.user)
             phone.leave_history(backup.reported.get(phone.name, 0), record)
-        self.happened["hub restored"] += 1
+        self.happened["hub put back by hand" if by_hand else "hub restored"] += 1
         self.start_hub()
         self.check_log()
 
@@ -438,9 +438,9 @@ class World:
 
     def check(self, phone: Phone) -> None:
         """A device that is not half-way holds the fold of the log up to its clock."""
-        record = self.record(phone.user)
-        position = phone.replica.position
+        record, position = self.record(phone.user), phone.replica.position
         held = server_state(phone)
+        phone.line_seen = record.line[: phone.level]
         if position.half is None:
             assert held == record.states[position.clock]
             return

@@ -264,7 +264,7 @@ FROM_DEVICE_MALFORMED: dict[str, list[str]] = {
     "a hello with an ill log": [frame("hello", **HELLO, log_id=name) for name in NOT_TEXTS],
     "a hello with an ill half": [frame("hello", **HELLO, half=half) for half in NOT_HALVES],
     "a hello with an ill epoch": [
-        frame("hello", **HELLO, epoch=name) for name in (*NOT_TEXTS, "x" * 65)
+        frame("hello", **HELLO, epoch=name) for name in (*NOT_TEXTS, "", "x" * 65)
     ],
     "a hello with ill earlier epochs": [
         frame("hello", **HELLO, earlier=names) for names in (*NOT_LISTS, [5], ["x" * 65], ["x"] * 9)
