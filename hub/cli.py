@@ -52,6 +52,11 @@ _RESTORE_FOOTER: Final = """\
 Examples
   mobync-hub restore /backups/hub-monday.db --data hub.db"""
 
+_REFILLS_FOOTER: Final = """\
+Examples
+  mobync-hub refills --data hub.db
+  mobync-hub refills --data hub.db --json"""
+
 _MAKING_FOOTER: Final = """\
 Examples
   mobync-hub token --secret-file secret.txt --user alice
@@ -170,6 +175,21 @@ def restore(copy: Path, data: str | None, config: str | None) -> None:
 
     with _explained():
         copies.restore(copy, data, config)
+
+
+@main.command()
+@_help(_REFILLS_FOOTER)
+@_with_data
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines, as in a pipe.")
+def refills(data: str | None, config: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show what devices have given back to the hub after it was restored, and which.
+
+    As far back as the log goes; of a hub that serves, too.
+    """
+    from hub import refills as report  # noqa: PLC0415 - so that the help need not wait for it
+
+    with _explained():
+        report.show(data, config, as_json=as_json)
 
 
 @main.command()

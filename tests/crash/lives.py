@@ -74,6 +74,16 @@ class Lives:
         finally:
             await within(device.__aexit__(None, None, None), f"{name} to close")
 
+    @asynccontextmanager
+    async def hurried_device(self, hub: HubProcess, name: str) -> AsyncIterator[Device]:
+        """A device with its file, which need not be level nor even connected."""
+        device = Device(hub.url, token="ada", name=name, path=self.folder / f"{name}.db")
+        await within(device.__aenter__(), f"{name} to open")
+        try:
+            yield device
+        finally:
+            await within(device.__aexit__(None, None, None), f"{name} to close")
+
     async def offline(self, name: str, *notes: str) -> None:
         """Edits that a device makes while there is no hub."""
         device = Device(

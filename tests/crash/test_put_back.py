@@ -75,6 +75,7 @@ async def test_a_copy_put_back_by_cp_after_a_kill_lets_no_device_diverge(
         agreed = await everybody_agrees(lives, hub)
     assert agreed >= {f"{name}-1" for name in DEVICES} | {"pending-1", "pending-2"}
     assert agreed >= {f"desk-{number}" for number in range(2, 7)}
+    assert agreed >= {"lost-1", "lost-2", "lost-3"}
     assert lives.ask("SELECT json_array_length(continues) FROM users") == [(1,)]
 
 

@@ -118,9 +118,10 @@ async def whole(store: Store, keys: Sequence[Key]) -> dict[str, Any]:
 
 def without_size(held: Held) -> Any:
     """An object less its size, which is only an upper bound."""
-    return (
-        (held.created, held.clock, held.fields, held.stamps) if isinstance(held, Object) else held
-    )
+    if not isinstance(held, Object):
+        return held
+    past = (held.refilled, held.seen) if held.refilled or held.seen else ()
+    return held.created, held.clock, held.fields, held.stamps, *past
 
 
 KEYS: Sequence[Key] = [("tasks", name) for name in "abcdefgh"]

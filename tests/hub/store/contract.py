@@ -9,7 +9,10 @@ from tests.hub.store.contract_durability import DurabilityContract
 from tests.hub.store.contract_histories import HistoryContract
 from tests.hub.store.contract_pushes import PushContract
 from tests.hub.store.contract_reading import ReadingContract
+from tests.hub.store.contract_refill import RefillContract
 
 
-class StoreContract(PushContract, ReadingContract, DurabilityContract, HistoryContract):
+class StoreContract(
+    PushContract, ReadingContract, DurabilityContract, HistoryContract, RefillContract
+):
     """The interface's promises, one by one."""

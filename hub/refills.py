@@ -1,0 +1,37 @@
+"""The command `mobync-hub refills`: what was given back to a restored hub, and by whom."""
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from hub.settings import data_file
+from hub.store.refills import Refill, read_refills
+
+
+def show(data: str | None, config: str | None, *, as_json: bool) -> None:
+    """A table for people, JSON Lines for programs."""
+    refills = read_refills(data_file({"data": data, "config": config}, os.environ))
+    if as_json or not sys.stdout.isatty():
+        for refill in refills:
+            click.echo(orjson.dumps(refill._asdict()).decode())
+        return
+    Console().print(_table(refills) if refills else "No device has given anything back.")
+
+
+def _table(refills: Sequence[Refill]) -> Table:
+    table = Table("User", "Device", "When", "Objects", "Deletions", "Of history", "Up to clock")
+    for each in refills:
+        counts = f"{each.objects:,}", f"{each.deletions:,}"
+        when = f"{_time(each.first)} to {_time(each.last)}"
+        table.add_row(each.user, each.device, when, *counts, each.log_id, f"{each.clock:,}")
+    return table
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
