@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from protocol.diffs import Key, Object, Tombstone
+from protocol.history import Continued
 from protocol.messages import (
     Ack,
     Changes,
@@ -166,6 +167,7 @@ class Hub:
         self.ledger = Ledger()
         self.log: list[Stored] = []
         self.log_id = "log-1"
+        self.continues: tuple[Continued, ...] = ()
         self.first_clock = 1
         self.line = 0
         self.now = NOW
@@ -200,6 +202,7 @@ class Hub:
             server_time=self.now,
             expires=None,
             limits=self.limits,
+            continues=self.continues,
         )
 
     def is_other_history(self, hello: Hello) -> bool:
@@ -263,11 +266,17 @@ class Hub:
         copy = Hub()
         copy.ledger = deepcopy(self.ledger)
         copy.log = list(self.log)
-        copy.log_id = log_id
+        copy.log_id, copy.continues = log_id, self.continues
         copy.first_clock, copy.line = self.first_clock, self.line
         copy.now, copy.limits = self.now, self.limits
         copy.ever = set(self.ever)
         copy.outcomes = deepcopy(self.outcomes)
+        return copy
+
+    def carried_on(self, log_id: str) -> Hub:
+        """The same, as one that says which history it continues."""
+        copy = self.restored(log_id)
+        copy.continues = (Continued(self.log_id, self.ledger.head), *self.continues)
         return copy
 
     def entry(self, key: Key) -> SnapshotObject:

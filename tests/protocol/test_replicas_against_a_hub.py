@@ -147,12 +147,12 @@ class Sync(RuleBasedStateMachine):
     def lose_the_hub(self, how: str) -> None:
         """Restored from its backup, or from nothing: what was pushed since is gone."""
         if how == "back up":
-            self.backup = self.hub.restored("unused")
+            self.backup = self.hub.restored(self.hub.log_id)
             return
         self.logs += 1
         now = self.hub.now
         source = self.backup if how == "restore" and self.backup else Hub()
-        self.hub = source.restored(f"log-{self.logs}")
+        self.hub = source.carried_on(f"log-{self.logs}")
         self.hub.now = now
         self.put_back |= set(NAMES)
         for device in self.devices.values():
