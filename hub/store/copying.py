@@ -87,7 +87,7 @@ def restore(
         with _unfinished(data, 0o600) as part:
             users = _prepare(copy, part, report, new_log_id, now)
             if data.exists():
-                part.chmod(data.stat().st_mode & 0o777)
+                _take_after(part, data.stat())
             aside = _set_aside(data, now)
             part.replace(data)
             _sync(data.absolute().parent)
@@ -209,6 +209,13 @@ def _prepare(
         users = carry_all_on(connection, new_log_id, now)
     _sync(part)
     return users
+
+
+def _take_after(part: Path, before: os.stat_result) -> None:
+    """Let the hub open the new file as it did the old one, whoever restores."""
+    part.chmod(before.st_mode & 0o777)
+    with contextlib.suppress(PermissionError):  # then it is not root who restores, but the owner
+        os.chown(part, before.st_uid, before.st_gid)
 
 
 def _set_aside(data: Path, now: int) -> Path | None:

@@ -4,14 +4,17 @@ The device's part of it is in tests/protocol/test_histories.py; the whole with r
 tests/crash/test_put_back.py and tests/crash/test_restore.py.
 """
 
+import json
 import shutil
 import sqlite3
 from contextlib import AbstractAsyncContextManager, closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub.http.polling import PollRefused, poll
 from hub.store.errors import StoreFailed
 from hub.store.histories import carry_all_on
 from hub.store.interface import Store
@@ -254,6 +257,27 @@ async def test_a_fork_that_cannot_be_stored_lets_nobody_in(
         assert kinds(frames) == ["error"]
         assert code(link) == 1013
         assert (await history(site.store)).log_id == "log-a1"
+
+
+# Polling clients
+
+
+@pytest.mark.parametrize("restored", [False, True])
+@in_virtual_time
+async def test_a_polling_client_above_the_head_is_told_to_start_again(
+    lives: Lives, restored: bool
+) -> None:
+    """It has no epoch and no log id: below the head it cannot be told from others."""
+    await two_pushes_copied_and_a_third(lives)
+    if restored:
+        lives.restore()
+    request = {"auth_token": "ada", "logical_clock": 3, "diffs": []}
+    async with lives.live("b") as site:
+        with pytest.raises(PollRefused, match="above the hub's 2: start again") as refused:
+            await poll(site.hub, json.dumps(request).encode())
+        assert refused.value.status == HTTPStatus.CONFLICT
+        answered = await poll(site.hub, json.dumps({**request, "logical_clock": 2}).encode())
+        assert json.loads(answered.body)["logical_clock"] == 2
 
 
 # Restored by the verb

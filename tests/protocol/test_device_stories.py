@@ -152,6 +152,30 @@ def test_story_6_pending_edits_have_seen_nothing_of_a_restored_log() -> None:
     assert phone.told == [(1, {"a": 6}), (2, {"b": 6})]
 
 
+def test_story_6_pending_edits_have_seen_what_a_restored_log_shares_with_their_own() -> None:
+    """And nothing that came after: base 5 would have "seen" the desk's 4, and won over it."""
+    hub, desk = a_hub_with("t1", "t2", "t3")
+    backup = hub.restored("log-2")
+    phone = Device()
+    phone.synchronize(hub)
+    for n in range(2):  # lost with the hub
+        desk.edit("update", "t3", n=n)
+        desk.synchronize(hub)
+        phone.synchronize(hub)
+    phone.edit("update", "t1", a="phone")
+    phone.edit("update", "t2", a="phone")
+    assert [edit.diff.logical_clock for edit in phone.storage.edits.values()] == [5, 5]
+    desk.now += 1000
+    desk.edit("update", "t2", a="desk")
+    desk.synchronize(backup)
+    phone.connect(backup)
+    phone.hear(1)
+    held = [edit.diff for edit in phone.storage.edits.values() if edit.diff.was is None]
+    assert [diff.logical_clock for diff in held] == [3, 3]
+    phone.synchronize(backup)
+    assert [(phone.task(name) or {}).get("a") for name in ("t1", "t2")] == ["phone", "desk"]
+
+
 def test_story_10_a_create_and_a_delete_of_what_the_server_state_holds_delete_it() -> None:
     hub, _ = a_hub_with("t1")
     phone = Device()

@@ -272,6 +272,17 @@ def test_a_restored_file_has_the_permissions_of_the_one_before(
     assert (tmp_path / "new.db").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_root_restores_belongs_to_whom_it_belonged(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(stopped, tmp_path / "copy.db", told)
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda path, *owner: given.append((path.name, *owner)))
+    restored(tmp_path / "copy.db", stopped)
+    before = stopped.stat()
+    assert given == [("hub.db.part", before.st_uid, before.st_gid)]
+
+
 KILLED: Final = """
 import os, signal, sys
 from pathlib import Path
