@@ -8,7 +8,8 @@ once with nothing of it.
 from tests.hub.store.contract_durability import DurabilityContract
 from tests.hub.store.contract_pushes import PushContract
 from tests.hub.store.contract_reading import ReadingContract
+from tests.hub.store.contract_retention import RetentionContract
 
 
-class StoreContract(PushContract, ReadingContract, DurabilityContract):
+class StoreContract(PushContract, ReadingContract, DurabilityContract, RetentionContract):
     """The interface's promises, one by one."""
