@@ -126,6 +126,20 @@ class RetentionContract:
         await bench.later(1)
         assert await clocks(bench) == []
 
+    async def test_the_log_goes_when_devices_have_passed_it_whoever_else_never_says_so(
+        self, bench: Bench
+    ) -> None:
+        """A client that polls was waited for, and all of a month went by before anybody looked."""
+        await stored(bench, *edits(1, 10), push(11, delete("a")))
+        bench.store.received("ada", "phone", 11)
+        bench.store.received("ada", "laptop", 4)
+        bench.store.received("ada", "mobync", 0)
+        await bench.later(KEEPS.log_days + 1)
+        assert await clocks(bench) == [5, 6, 7, 8, 9, 10, 11]
+        bench.store.received("ada", "laptop", 9)
+        await bench.later(0)
+        assert await clocks(bench) == [10, 11]
+
     async def test_a_log_that_no_longer_goes_back_so_far_is_read_from_its_first_clock_on(
         self, bench: Bench
     ) -> None:
