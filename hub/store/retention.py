@@ -140,7 +140,11 @@ def _is_let_go(user: UserEntry, now: int, keeps: Retention) -> bool:
     """Whether the devices have passed what was held back for them."""
     held, horizon = user.held, Horizon(now, 0, keeps)
     return held is not None and all(
-        device.received > held for device in user.devices.values() if horizon.is_near(device, user)
+        device.received > held
+        for device in user.devices.values()
+        # One that has received nothing holds tombstones, and no rows: it is waited for where
+        # nothing else is.
+        if horizon.is_near(device, user) and (device.received or not held)
     )
 
 
@@ -155,7 +159,9 @@ def _visit(connection: sqlite3.Connection, user: UserEntry, horizon: Horizon) ->
         rows,
         line,
         _least(row_due, line_due),
-        _least(row_held, line_held),
+        # Where both are held, it is by the same clock, or tombstones are by 0, for a newcomer who
+        # may never say more.
+        line_held if row_held is None else row_held,
     )
 
 
