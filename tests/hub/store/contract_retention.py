@@ -140,6 +140,26 @@ class RetentionContract:
         await bench.later(0)
         assert await clocks(bench) == [10, 11]
 
+    async def test_the_log_goes_while_a_deletion_is_still_kept_for_somebody(
+        self, bench: Bench
+    ) -> None:
+        """It grew for a month, or to what is kept for a slow device, where a client polls."""
+        await stored(bench, push(1, create("b")), push(2, delete("b")))
+        bench.store.received("ada", "phone", 2)
+        bench.store.received("ada", "mobync", 0)
+        await bench.later(KEEPS.log_days + 1)
+        assert (await clocks(bench), await tombstones(bench)) == ([], ["b"])
+        await stored(bench, *edits(3, 5))
+        bench.store.received("ada", "phone", 5)
+        bench.store.received("ada", "mobync", 0)
+        await bench.later(KEEPS.log_days + 1)
+        assert (await clocks(bench), await tombstones(bench)) == ([], ["b"])
+        much = KEEPS.log_rows * 3 // 2
+        await stored(bench, *edits(6, 5 + much))
+        bench.store.received("ada", "phone", 5 + much)
+        await bench.later(0)
+        assert len(await clocks(bench)) <= KEEPS.log_rows * 9 // 8
+
     async def test_a_log_that_no_longer_goes_back_so_far_is_read_from_its_first_clock_on(
         self, bench: Bench
     ) -> None:
