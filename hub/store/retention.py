@@ -349,6 +349,9 @@ def settle(
             user.due = horizon.now
         elif user.folded > visit.folded:
             user.due = due_after_fold(user, horizon.now, horizon.keeps)
+        elif _is_let_go(user, horizon.now, horizon.keeps):
+            # A device said so between the look and now, when nobody knew yet what it held.
+            user.due = horizon.now
         connection.execute(_LOOK_AGAIN, (user.due, user.held, user.number))
         connection.execute(_FORGET_OUTCOMES, (user.number,))
     memory.trim()

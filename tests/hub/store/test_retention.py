@@ -166,6 +166,28 @@ async def test_a_hub_that_is_told_to_keep_less_begins_with_what_it_has(tmp_path:
     await kept.store.close()
 
 
+async def test_a_device_that_passes_while_it_is_looked_at_what_it_holds_is_heard(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knew yet what was held, and then nobody looked again for a month."""
+    await kept.write([*edits(1, 10), *edits(1, 1, device="laptop")])
+    kept.says("phone", 11)
+    kept.says("laptop", 4)
+    await kept.fold()
+    let_go = kept.store._retiring._let_go
+
+    async def interrupted(*rest: Any) -> None:
+        kept.says("laptop", 9)
+        await kept.fold()
+        await let_go(*rest)
+
+    monkeypatch.setattr(kept.store._retiring, "_let_go", interrupted)
+    kept.clock.advance(8 * DAY)
+    kept.says("phone", 11)
+    await kept.retire()
+    assert await kept.clocks() == [10, 11]
+
+
 # Outcomes
 
 
