@@ -82,14 +82,26 @@ class SqliteStore:
             opened.push_async_callback(self._close_writer)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
             opened.push_async_callback(self._reader.close)
-            latest = self._rules.now() + self._rules.retention.log_ms
-            await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
-            await self._fold()
+            await self._catch_up()
             self._opened = opened.pop_all()
         self._tasks = [
             asyncio.create_task(self._keep_folding(), name="fold"),
             asyncio.create_task(self._retiring.run(), name="retire"),
         ]
+
+    async def _catch_up(self) -> None:
+        """Bring the file to where its log is, before anybody asks."""
+        latest = self._rules.now() + self._rules.retention.log_ms
+        try:
+            await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
+            await self._fold()
+        except SyncFailed:
+            raise
+        except StoreFailed as error:
+            raise StoreFailed(
+                f"cannot write {self._path}: {error}. Make room on its disk, or see to it, and "
+                "start the hub again"
+            ) from None
 
     async def close(self) -> None:
         """Fold what is left, and leave one whole file behind.
