@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,11 +10,6 @@ from typing import Final
 
 COMMAND: Final = Path(sys.executable).parent / "mobync-hub"
 READY_SECONDS: Final = 30.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class HubProcess:
@@ -37,10 +31,10 @@ class HubProcess:
 
 @asynccontextmanager
 async def hub_process(
-    data: Path, *, port: int = 0, before: Sequence[str] = (), log: Path | None = None
+    data: Path, *, before: Sequence[str] = (), log: Path | None = None
 ) -> AsyncIterator[HubProcess]:
     """Start a hub, perhaps under another program, and see that none is left behind."""
-    flags = ["--dev", "--host", "127.0.0.1", "--port", str(port), "--http-port", "0"]
+    flags = ["--dev", "--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
     with (log or data.with_suffix(".log")).open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *before,
