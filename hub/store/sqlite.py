@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from hub.progress import Progress, silent
 from hub.store import reading
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
@@ -53,9 +54,14 @@ class SqliteStore:
         rules: Rules,
         open_executor: OpenExecutor = on_thread,
         give_up: Callable[[], None] = lambda: None,
+        progress: Progress = silent,
     ) -> None:
-        """`give_up` is called when a sync has failed: close the store, and open it in time."""
+        """`give_up` is called when a sync has failed: close the store, and open it in time.
+
+        `progress` is told of an upgrade.
+        """
         self._path = path
+        self._progress = progress
         self._give_up = give_up
         self._syncs = SyncWatch()
         self._open_executor = open_executor
@@ -77,7 +83,7 @@ class SqliteStore:
         async with contextlib.AsyncExitStack() as opened:
             self._lock.acquire()
             opened.callback(self._lock.release)
-            connect_writer = partial(_connect_writer, self._path, self._rules.now)
+            connect_writer = partial(_connect_writer, self._path, self._rules.now, self._progress)
             self._writer = await self._open_executor(connect_writer)
             opened.push_async_callback(self._close_writer)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
@@ -242,12 +248,12 @@ class SqliteStore:
         return more
 
 
-def _connect_writer(path: Path, now: Callable[[], int]) -> sqlite3.Connection:
+def _connect_writer(path: Path, now: Callable[[], int], progress: Progress) -> sqlite3.Connection:
     check(path)
     connection = connect(path)
     try:
         write_again(connection, path)
-        upgrade(connection, path, now())
+        upgrade(connection, path, now(), progress)
         prepare(connection, path)
     except BaseException:
         with kept_open(path):
