@@ -32,7 +32,7 @@ from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
-from hub.store.wal import SyncWatch, kept_open, write_again
+from hub.store.wal import SyncWatch, kept_open, sync_names, write_again
 from protocol.diffs import Held, Key
 
 T = TypeVar("T")
@@ -255,6 +255,7 @@ def _connect_writer(path: Path, now: Callable[[], int], progress: Progress) -> s
         write_again(connection, path)
         upgrade(connection, path, now(), progress)
         prepare(connection, path)
+        sync_names(path)
     except BaseException:
         with kept_open(path):
             connection.close()

@@ -14,8 +14,9 @@ from typing import Final
 import structlog
 
 from hub.progress import Progress, Tell, silent
-from hub.store.errors import StoreFailed
+from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.schema import VERSION, value_of
+from hub.store.wal import is_failed_sync
 
 STEPS: Final[Mapping[int, str]] = {
     1: """
@@ -127,12 +128,15 @@ def _rebuild(connection: sqlite3.Connection, path: Path) -> None:
     """Write the file anew as one that can give its space back.
 
     Without it the hub serves as well, and uses free space again; so a disk without room for it
-    stops nobody. A process that is killed meanwhile leaves the file as it was.
+    stops nobody; one that fails to sync does. A process that is killed meanwhile leaves the file as
+    it was.
     """
     try:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
     except sqlite3.Error as error:
+        if is_failed_sync(error):
+            raise SyncFailed from error
         logger.warning(
             "free space stays in the file",
             file=str(path),

@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from tests.crash.starts import STARTS, walk_starts
+from tests.crash.faults import Fault
+from tests.crash.starts import STARTS, Run, walk_starts
 from tests.crash.tracing import can_trace
 
 STRIDES: Final = {
@@ -19,6 +20,23 @@ STRIDES: Final = {
     "of format 1": {"fdatasync": 6, "fsync": 2, "pwrite64": 80},
 }
 """In the normal run each so many-th call fails. `scripts/faults` walks through all of them."""
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("name", "call", "nth"), [("fresh", "fsync", 1), ("of format 1", "fdatasync", 8)]
+)
+def test_a_hub_does_not_serve_on_what_its_start_could_not_sync(
+    tmp_path: Path, name: str, call: str, nth: int
+) -> None:
+    """SQLite does not look whether its folder was synced; and a file that could not be written anew
+    was served, though the sync of it had failed."""
+    if reason := can_trace(tmp_path):
+        pytest.skip(reason)
+    start = STARTS[name](tmp_path / "before")
+    seen = Run(start, Fault(call, "EIO", nth, for_ever=False), tmp_path / "after").through()
+    assert seen.failed == 1
+    assert not seen.went_on
 
 
 @pytest.mark.serial
