@@ -16,6 +16,9 @@ from typing import Final
 
 from client.storage.rows import SCHEMA_VERSION
 
+COPY_PAGES: Final = 1024
+"""Pages that are copied in one step."""
+
 log: Final = logging.getLogger("mobync.client")
 
 STEPS: Final[Mapping[int, Sequence[str]]] = {
@@ -52,6 +55,13 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     if version == SCHEMA_VERSION:
         return
     copy = copy_of(path, version)
+    log.info(
+        "%s has format %d: it is copied to %s, then brought to %d",
+        path,
+        version,
+        copy,
+        SCHEMA_VERSION,
+    )
     _keep_a_copy(connection, path, copy)
     for step in range(version, SCHEMA_VERSION):
         _take_step(connection, step)
@@ -77,10 +87,24 @@ def _keep_a_copy(connection: sqlite3.Connection, path: Path, copy: Path) -> None
     unfinished.touch()
     shutil.copymode(path, unfinished)
     with closing(sqlite3.connect(unfinished)) as target:
-        connection.backup(target)
+        connection.backup(target, pages=COPY_PAGES, progress=_Quarters(path))
         target.execute("PRAGMA journal_mode = DELETE")
     unfinished.replace(copy)
     _sync_folder(copy.parent)
+
+
+class _Quarters:
+    """Says in the log how far a copy is that takes long."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._told = 0
+
+    def __call__(self, _status: int, left: int, pages: int) -> None:
+        quarter = (pages - left) * 4 // max(pages, 1)
+        if self._told < quarter < 4:
+            self._told = quarter
+            log.info("%s: %d %% copied", self._path, 25 * quarter)
 
 
 def _sync_folder(folder: Path) -> None:

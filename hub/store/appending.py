@@ -16,7 +16,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 
 class LogPage:
-    """Rows for the log, all decided at the moment `now` (ms); `bytes` are those of their diffs."""
+    """Rows for the log, all decided at the moment `now` (ms); `bytes` are in their columns."""
 
     def __init__(self, connection: sqlite3.Connection, now: int) -> None:
         self.now = now
@@ -28,10 +28,10 @@ class LogPage:
         self, seq: int, user: UserEntry, device: DeviceEntry, push_id: int, outcome: Outcome
     ) -> Stored:
         """Add the user's newest push."""
-        diffs = encode_diffs(outcome.diffs)
-        self.bytes += len(diffs)
+        diffs, refused = encode_diffs(outcome.diffs), leftovers_of(outcome)
+        self.bytes += len(diffs) + len(refused or "")
         place = seq, user.number, user.head, device.number, push_id, self.now
-        self._rows.append((*place, diffs.decode(), leftovers_of(outcome)))
+        self._rows.append((*place, diffs.decode(), refused))
         return Stored(
             user.head,
             device.name,

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hub.progress import silent
 from hub.store.errors import NotACopy, StoreFailed, TargetExists
 from hub.store.histories import carry_all_on
 from hub.store.lock import FileLock
@@ -205,7 +206,8 @@ def _prepare(
         # Whoever is killed here leaves a file that nobody uses.
         connection.execute("PRAGMA synchronous = OFF")
         version = value_of(connection, "user_version")
-        take_steps(connection, version, now)
+        with silent() as tell:
+            take_steps(connection, version, now, tell)
         users = carry_all_on(connection, new_log_id, now)
     _sync(part)
     return users

@@ -58,15 +58,21 @@ def write_step(
     folded: int,
     now: int,
     keeps: Retention,
-) -> None:
-    """Write all that these users' unfolded rows have changed, at the moment `now` (ms)."""
+) -> int:
+    """Write all that these users' unfolded rows have changed, at the moment `now` (ms).
+
+    Returns:
+        The characters in the objects' columns.
+
+    """
     connection.executemany(_CLOCKS, chain.from_iterable(map(_runs, users)))
-    objects = chain.from_iterable(_object_rows(user, now) for user in users)
+    objects = [row for user in users for row in _object_rows(user, now)]
     connection.executemany(_OBJECT, objects)
     connection.executemany(_HEAD, [(user.head, user.number) for user in users if user.rows])
     connection.executemany(_DEVICE, chain.from_iterable(_device_rows(user, now) for user in users))
     connection.executemany(_DUE, _due_rows(users, now, keeps))
     connection.execute("UPDATE hub SET folded = ?", (folded,))
+    return sum(len(column) for row in objects for column in row if isinstance(column, str))
 
 
 def _as_many_as_fit(users: Iterable[UserEntry], room: int) -> Iterator[UserEntry]:

@@ -24,7 +24,7 @@ from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
 from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
-from hub.store.schema import PAGE_SIZE, value_of
+from hub.store.schema import value_of
 from hub.store.wal import look_at_wal
 from protocol.history import History
 from protocol.merge import NO_IDS, Policy, Terms, decide
@@ -33,8 +33,8 @@ from protocol.messages import PushOutcome
 T = TypeVar("T")
 CHECKPOINT_BYTES: Final = 2 * 2**20
 """Bytes in the WAL, about, from which on a checkpoint is due: it should hold no commit up long."""
-COMMIT_BYTES: Final = 4 * PAGE_SIZE
-"""What a commit costs in the WAL beside its diffs, about."""
+COMMIT_PAGES: Final = 4
+"""What a commit costs in the WAL beside its rows, about."""
 SEEN_MS: Final = 3_600_000
 """A device that is seen again within an hour is not written down again for that alone."""
 SPARE_SHARE: Final = 32
@@ -76,6 +76,7 @@ class Ledger:
         self._rules = rules
         self._memory: Memory | None = None
         self._wal_bytes = 0
+        self._page_bytes = 0
         self._synchronous = ""
         self._next_due: int | None = 0
 
@@ -101,7 +102,7 @@ class Ledger:
             user, rules = memory.user(name), self._rules
             user.history = user.history.carried_on(rules.new_log_id(), clock, rules.now())
             write_history(connection, user)
-        self._wal_bytes += COMMIT_BYTES
+        self._count(COMMIT_PAGES)
         return user.history
 
     def device(self, user: str, name: str, connection: sqlite3.Connection) -> DeviceStanding:
@@ -126,7 +127,7 @@ class Ledger:
             page = LogPage(connection, self._rules.now())
             stored = [self._store(incoming, memory, page) for incoming in group]
             page.write()
-        self._wal_bytes += COMMIT_BYTES + page.bytes
+        self._count(COMMIT_PAGES, page.bytes)
         return stored
 
     def note_received(
@@ -154,8 +155,8 @@ class Ledger:
         now, keeps = self._rules.now(), self._rules.retention
         with self._transaction(connection, synchronous="NORMAL") as memory:
             write_epochs(connection, users, memory.starts)
-            write_step(connection, users, memory.folded(users), now, keeps)
-        self._wal_bytes += PAGE_SIZE * sum(user.weight for user in users)
+            object_bytes = write_step(connection, users, memory.folded(users), now, keeps)
+        self._count(sum(user.weight for user in users), object_bytes)
         memory.forget_unfolded(users)
         self._expect(user.due for user in users)
         return any(memory.oldest(up_to))
@@ -192,7 +193,7 @@ class Ledger:
         """Do a step of what retention asks for, which writes about so many pages."""
         with self._transaction(connection, synchronous="NORMAL") as memory:
             done = work(connection, memory)
-        self._wal_bytes += PAGE_SIZE * pages
+        self._count(pages)
         return done
 
     def rest(self, connection: sqlite3.Connection) -> None:
@@ -207,7 +208,7 @@ class Ledger:
         self._set_synchronous("NORMAL", connection)
         # As a script, for `execute` would stop behind the first page.
         connection.executescript(f"PRAGMA incremental_vacuum({PAGES_BACK})")
-        self._wal_bytes += 2 * PAGE_SIZE * PAGES_BACK
+        self._count(2 * PAGES_BACK)
         return value_of(connection, "freelist_count") < free
 
     def _expect(self, dues: Iterable[int | None]) -> None:
@@ -229,8 +230,14 @@ class Ledger:
         """Whether a checkpoint is due."""
         return self._wal_bytes >= CHECKPOINT_BYTES
 
+    def _count(self, pages: int, more_bytes: int = 0) -> None:
+        """Add to the account of the WAL: pages written for their own sake, and what rows hold."""
+        self._wal_bytes += pages * self._page_bytes + more_bytes
+
     def _remember(self, connection: sqlite3.Connection) -> Memory:
         if self._memory is None:
+            # An upgraded file keeps the pages that it was made with.
+            self._page_bytes = self._page_bytes or value_of(connection, "page_size")
             self._memory = Memory(connection, self._rules.new_log_id)
         return self._memory
 

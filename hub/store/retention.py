@@ -130,22 +130,49 @@ def due_after_fold(user: UserEntry, now: int, keeps: Retention) -> int | None:
     """When a user that was just folded has to be looked at."""
     if user.due is not None and user.due <= now:
         return user.due
-    most = keeps.log_rows if user.held is None else keeps.held_log_rows
-    if user.head - user.dropped > most + most // SLACK or _is_let_go(user, now, keeps):
+    if _is_long(user, now, keeps) or _is_let_go(user, now, keeps):
         return now
-    return now + keeps.log_ms if user.due is None and user.head > user.dropped else user.due
+    # What is due already may be a tombstone alone, much later than the new rows.
+    return _least(user.due, now + keeps.log_ms if user.head > user.dropped else None)
+
+
+def _is_long(user: UserEntry, now: int, keeps: Retention) -> bool:
+    """Whether a user's log is so much above its bound that it is to be cut."""
+    length = user.head - user.dropped
+    if length <= _with_slack(keeps.log_rows):
+        return False
+    return length > _with_slack(keeps.held_log_rows) or user.dropped < _needed_from(
+        user, _near(user, Horizon(now, 0, keeps))
+    )
+
+
+def _with_slack(most: int) -> int:
+    return most + most // SLACK
+
+
+def _near(user: UserEntry, horizon: Horizon) -> Sequence[DeviceEntry]:
+    return [device for device in user.devices.values() if horizon.is_near(device, user)]
+
+
+def _needed_from(user: UserEntry, near: Sequence[DeviceEntry]) -> int:
+    """The clock behind which a device still needs the log; a newcomer gets objects."""
+    return min((device.received for device in near if device.received), default=user.head)
 
 
 def _is_let_go(user: UserEntry, now: int, keeps: Retention) -> bool:
     """Whether the devices have passed what was held back for them."""
     held, horizon = user.held, Horizon(now, 0, keeps)
     return held is not None and all(
-        device.received > held for device in user.devices.values() if horizon.is_near(device, user)
+        device.received > held
+        for device in _near(user, horizon)
+        # One that has received nothing holds tombstones, and no rows: it is waited for where
+        # nothing else is.
+        if device.received or not held
     )
 
 
 def _visit(connection: sqlite3.Connection, user: UserEntry, horizon: Horizon) -> Visit:
-    near = [device for device in user.devices.values() if horizon.is_near(device, user)]
+    near = _near(user, horizon)
     rows, row_due, row_held = _old_rows(connection, user, horizon, near)
     line, line_due, line_held = _old_tombstones(connection, user, horizon, near)
     return Visit(
@@ -155,7 +182,9 @@ def _visit(connection: sqlite3.Connection, user: UserEntry, horizon: Horizon) ->
         rows,
         line,
         _least(row_due, line_due),
-        _least(row_held, line_held),
+        # Where both are held, it is by the same clock, or tombstones are by 0, for a newcomer who
+        # may never say more.
+        line_held if row_held is None else row_held,
     )
 
 
@@ -167,7 +196,7 @@ def _old_rows(
 ) -> tuple[Sequence[Row], int | None, int | None]:
     """Rows that may go, when the next one may, and the clock that a device has to pass first."""
     keeps = horizon.keeps
-    held = min((device.received for device in near if device.received), default=user.head)
+    held = _needed_from(user, near)
     rows: list[Row] = []
     for row in _rows(connection, user):
         is_over = row.seq <= horizon.old_seq or row.clock <= user.head - keeps.log_rows
@@ -320,6 +349,9 @@ def settle(
             user.due = horizon.now
         elif user.folded > visit.folded:
             user.due = due_after_fold(user, horizon.now, horizon.keeps)
+        elif _is_let_go(user, horizon.now, horizon.keeps):
+            # A device said so between the look and now, when nobody knew yet what it held.
+            user.due = horizon.now
         connection.execute(_LOOK_AGAIN, (user.due, user.held, user.number))
         connection.execute(_FORGET_OUTCOMES, (user.number,))
     memory.trim()

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from hub.progress import Progress, silent
 from hub.store import reading
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
@@ -32,7 +33,7 @@ from hub.store.retiring import Retiring
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
 from hub.store.versions import check_sqlite
-from hub.store.wal import SyncWatch, kept_open, write_again
+from hub.store.wal import SyncWatch, kept_open, sync_names, write_again
 from protocol.diffs import Held, Key
 from protocol.history import History
 
@@ -55,9 +56,14 @@ class SqliteStore:
         rules: Rules,
         open_executor: OpenExecutor = on_thread,
         give_up: Callable[[], None] = lambda: None,
+        progress: Progress = silent,
     ) -> None:
-        """`give_up` is called when a sync has failed: close the store, and open it in time."""
+        """`give_up` is called when a sync has failed: close the store, and open it in time.
+
+        `progress` is told of an upgrade.
+        """
         self._path = path
+        self._progress = progress
         self._give_up = give_up
         self._syncs = SyncWatch()
         self._open_executor = open_executor
@@ -80,20 +86,32 @@ class SqliteStore:
         async with contextlib.AsyncExitStack() as opened:
             self._lock.acquire()
             opened.callback(self._lock.release)
-            connect_writer = partial(_connect_writer, self._path, self._rules.now)
+            connect_writer = partial(_connect_writer, self._path, self._rules.now, self._progress)
             self._writer = await self._open_executor(connect_writer)
             opened.push_async_callback(self._close_writer)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
             opened.push_async_callback(self._reader.close)
-            latest = self._rules.now() + self._rules.retention.log_ms
-            await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
-            await self._fold()
-            await self._write(self._ledger.begin_epoch)
+            await self._catch_up()
             self._opened = opened.pop_all()
         self._tasks = [
             asyncio.create_task(self._keep_folding(), name="fold"),
             asyncio.create_task(self._retiring.run(), name="retire"),
         ]
+
+    async def _catch_up(self) -> None:
+        """Bring the file to where its log is, before anybody asks."""
+        latest = self._rules.now() + self._rules.retention.log_ms
+        try:
+            await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
+            await self._fold()
+            await self._write(self._ledger.begin_epoch)
+        except SyncFailed:
+            raise
+        except StoreFailed as error:
+            raise StoreFailed(
+                f"cannot write {self._path}: {error}. Make room on its disk, or see to it, and "
+                "start the hub again"
+            ) from None
 
     async def close(self) -> None:
         """Fold what is left, and leave one whole file behind.
@@ -239,13 +257,14 @@ class SqliteStore:
         return more
 
 
-def _connect_writer(path: Path, now: Callable[[], int]) -> sqlite3.Connection:
+def _connect_writer(path: Path, now: Callable[[], int], progress: Progress) -> sqlite3.Connection:
     check(path)
     connection = connect(path)
     try:
         write_again(connection, path)
-        upgrade(connection, path, now())
+        upgrade(connection, path, now(), progress)
         prepare(connection, path)
+        sync_names(path)
     except BaseException:
         with kept_open(path):
             connection.close()

@@ -13,8 +13,10 @@ from typing import Final
 
 import structlog
 
-from hub.store.errors import StoreFailed
+from hub.progress import Progress, Tell, silent
+from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.schema import VERSION, value_of
+from hub.store.wal import is_failed_sync
 
 STEPS: Final[Mapping[int, str]] = {
     1: """
@@ -57,13 +59,19 @@ ALTER TABLE objects ADD COLUMN past TEXT;
 """What makes the next format of each older one. A device or a deletion of which the old file does
 not say when it was counts from now."""
 
+COPY_PAGES: Final = 1024
+"""Pages that are copied in one step, of which it is told how far the copy is."""
 _INCREMENTAL: Final = 2
 
 logger: Final = structlog.get_logger("store")
 
 
-def upgrade(connection: sqlite3.Connection, path: Path, now: int) -> None:
+def upgrade(
+    connection: sqlite3.Connection, path: Path, now: int, progress: Progress = silent
+) -> None:
     """Bring a file to today's format, if it is of an older one; nothing is done to a new file.
+
+    It takes about as long as copying the file twice: `progress` is told.
 
     Raises:
         StoreFailed: says what to do; the file is as it was.
@@ -71,12 +79,9 @@ def upgrade(connection: sqlite3.Connection, path: Path, now: int) -> None:
     """
     try:
         version = value_of(connection, "user_version")
-        if 0 < version < VERSION:
-            copy = _back_up(connection, path, version)
-            take_steps(connection, version, now)
-            logger.info("upgraded", file=str(path), format=VERSION, was=version, backup=str(copy))
-        if version and value_of(connection, "auto_vacuum") != _INCREMENTAL:
-            _rebuild(connection, path)
+        if version and (version < VERSION or not _can_shrink(connection)):
+            with progress() as tell:
+                _upgrade(connection, path, version, now, tell)
     except (sqlite3.Error, OSError) as error:
         raise StoreFailed(
             f"cannot upgrade {path} to format {VERSION}: {error}; it is as it was. Make room for "
@@ -84,12 +89,29 @@ def upgrade(connection: sqlite3.Connection, path: Path, now: int) -> None:
         ) from None
 
 
+def _upgrade(
+    connection: sqlite3.Connection, path: Path, version: int, now: int, tell: Tell
+) -> None:
+    if version < VERSION:
+        copy = _back_up(connection, path, version, tell)
+        take_steps(connection, version, now, tell)
+        logger.info("upgraded", file=str(path), format=VERSION, was=version, backup=str(copy))
+    if not _can_shrink(connection):
+        tell("writing it anew", 0, 0)
+        _rebuild(connection, path)
+        tell("writing it anew", 1, 1)
+
+
+def _can_shrink(connection: sqlite3.Connection) -> bool:
+    return value_of(connection, "auto_vacuum") == _INCREMENTAL
+
+
 def backup_of(path: Path, version: int) -> Path:
     """Where the copy of a file is kept that was of an older format."""
     return path.with_name(f"{path.name}.v{version}-backup")
 
 
-def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
+def _back_up(connection: sqlite3.Connection, path: Path, version: int, tell: Tell) -> Path:
     """Copy the file. Invariant: a file of the copy's name is a whole copy, on the disk."""
     target = backup_of(path, version)
     unfinished = target.with_name(target.name + ".part")
@@ -97,17 +119,23 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> Path:
     logger.info("upgrading", file=str(path), was=version, bytes=size, backup=str(target))
     unfinished.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(unfinished)) as copy:
-        connection.backup(copy)
+        connection.backup(
+            copy,
+            pages=COPY_PAGES,
+            progress=lambda _status, left, pages: tell("copy", pages - left, pages),
+        )
     _sync(unfinished)
     unfinished.replace(target)
     _sync(path.absolute().parent)
     return target
 
 
-def take_steps(connection: sqlite3.Connection, version: int, now: int) -> None:
+def take_steps(connection: sqlite3.Connection, version: int, now: int, tell: Tell) -> None:
     """Bring a file of this format to today's; for one of which there is a copy."""
     for older in range(version, VERSION):
+        tell(f"format {older + 1}", 0, 0)
         _take_step(connection, older, now)
+        tell(f"format {older + 1}", 1, 1)
 
 
 def _take_step(connection: sqlite3.Connection, version: int, now: int) -> None:
@@ -121,12 +149,15 @@ def _rebuild(connection: sqlite3.Connection, path: Path) -> None:
     """Write the file anew as one that can give its space back.
 
     Without it the hub serves as well, and uses free space again; so a disk without room for it
-    stops nobody. A process that is killed meanwhile leaves the file as it was.
+    stops nobody; one that fails to sync does. A process that is killed meanwhile leaves the file as
+    it was.
     """
     try:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
     except sqlite3.Error as error:
+        if is_failed_sync(error):
+            raise SyncFailed from error
         logger.warning(
             "free space stays in the file",
             file=str(path),

@@ -48,7 +48,7 @@ class SyncWatch:
         try:
             return work(connection)
         except (sqlite3.Error, StoreFailed) as error:
-            if not _is_failed_sync(error):
+            if not is_failed_sync(error):
                 raise
             self.has_failed = True
             raise SyncFailed from error
@@ -90,6 +90,25 @@ def look_at_wal(connection: sqlite3.Connection) -> None:
         )
 
 
+def sync_names(path: Path) -> None:
+    """Make the names of the file and of its WAL last.
+
+    SQLite syncs the folder as well, and does not look whether that worked.
+
+    Raises:
+        StoreFailed: the disk does not take them.
+
+    """
+    try:
+        handle = os.open(path.absolute().parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StoreFailed(f"cannot sync the folder of {path}: {error}; see to its disk") from None
+
+
 @contextmanager
 def kept_open(path: Path) -> Iterator[None]:
     """Keep the file open meanwhile, so that whoever closes it leaves the WAL as it is.
@@ -102,7 +121,7 @@ def kept_open(path: Path) -> Iterator[None]:
         yield
 
 
-def _is_failed_sync(error: BaseException) -> bool:
+def is_failed_sync(error: BaseException) -> bool:
     """Whether SQLite said so, itself or as the cause of the store's own error."""
     return any(
         getattr(one, "sqlite_errorcode", None) in _SYNC_ERRORS for one in (error, error.__cause__)

@@ -82,6 +82,10 @@ class Link(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(client_frame(TEXT, payload))
 
+    def how_it_is(self) -> str:
+        """Whether the line is open, or why not, in words."""
+        return self._why if self.lost.is_set() else "the line is open"
+
     def fault(self, words: str) -> None:
         """Count something that the server did wrong towards this device."""
         self.faults.add(f"{self.user}/{self.name}: {words}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -21,6 +22,10 @@ STOPPING: Final = 15.0
 """Seconds that a server may take to stop after SIGTERM."""
 
 _READY: Final = re.compile(r"^ready (ws://\S+)")
+_PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)."""
+# Loaded here, for between fork and exec nothing should be that takes a lock.
+_libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 _BESIDE_PYTHON: Final = Path(sys.executable).parent
 _SCRIPTS: Final = Path(__file__).resolve().parent.parent
 ROOT: Final = _SCRIPTS.parent
@@ -96,12 +101,19 @@ async def _spawn(
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
+                preexec_fn=_end_with_us,
             )
     except OSError as error:
         raise LoadError(f"{line[0]} cannot be started: {error}. Has it been installed?") from error
     finally:
         if cores:
             os.sched_setaffinity(0, {cores.load})
+
+
+def _end_with_us() -> None:
+    """In the child, before it is the server: have it stopped when we end, were it by SIGKILL."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def _ready(process: asyncio.subprocess.Process, name: str, log: Path) -> str:

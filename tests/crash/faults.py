@@ -45,6 +45,10 @@ class Seen(NamedTuple):
     refusals: int
     ended: bool
 
+    @property
+    def went_on(self) -> bool:
+        return not self.ended
+
 
 class Run:
     """One hub, a writer, and another device of its user that only reads."""

@@ -17,6 +17,8 @@ FOLDS_AT_ONCE: Final[Mapping[str, float]] = {"FOLD_SECONDS": 0.01}
 MOVES_ITS_WAL: Final[Mapping[str, float]] = {**FOLDS_AT_ONCE, "CHECKPOINT_BYTES": 32 * 1024}
 """Folds and checkpoints come so soon that a short run has them."""
 
+READY_SECONDS: Final = 60.0
+
 processes: Final = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["hub.cli", "hub.server"])
 
@@ -27,8 +29,11 @@ def serve(
     log: Path,
     flags: tuple[str, ...],
     changes: Mapping[str, float],
+    gate: Connection | None,
 ) -> None:
-    """Run the command as a process does that is started by its name."""
+    """Run the command as a process does that is started by its name, once the gate is opened."""
+    if gate is not None:
+        gate.recv_bytes()
     for module in (ledger, sqlite):
         vars(module).update(changes)
     os.dup2(output.fileno(), 1)
@@ -41,16 +46,20 @@ def serve(
 
 @contextmanager
 def a_forked_hub(
-    data: Path, *flags: str, log: Path | None = None, changes: Mapping[str, float] = UNCHANGED
+    data: Path,
+    *flags: str,
+    log: Path | None = None,
+    changes: Mapping[str, float] = UNCHANGED,
+    gate: Connection | None = None,
 ) -> Iterator[tuple[Any, Connection]]:
     """A hub on its way up, and what it prints; killed in the end, if it is still there.
 
     What it logs is in a file beside the data, `NAME.log`, unless `log` names another. `changes`
-    are of constants of the store.
+    are of constants of the store. It begins when something is said through `gate`, if there is one.
     """
     output, theirs = multiprocessing.Pipe(duplex=False)
     process = processes.Process(
-        target=serve, args=(data, theirs, log or data.with_suffix(".log"), flags, changes)
+        target=serve, args=(data, theirs, log or data.with_suffix(".log"), flags, changes, gate)
     )
     process.start()
     theirs.close()
@@ -65,10 +74,19 @@ def a_forked_hub(
 
 def wait_until_ready(output: Connection) -> str:
     """The address that the hub prints when it serves."""
+    url = ready_or_ended(output)
+    assert url is not None, "the hub ended before it was ready"
+    return url
+
+
+def ready_or_ended(output: Connection) -> str | None:
+    """The address that the hub prints when it serves; None if it ends without that."""
     line = b""
     while not line.endswith(b"\n"):
+        assert output.poll(READY_SECONDS), "the hub neither serves nor ends"
         read = os.read(output.fileno(), 1000)
-        assert read, "the hub ended before it was ready"
+        if not read:
+            return None
         line += read
     match = READY.match(line.decode())
     assert match, line

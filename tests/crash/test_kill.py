@@ -12,9 +12,10 @@ from typing import Final
 import pytest
 
 from client import Device, World
+from client.errors import LinkFailed
 from client.link import Connect, Link, websocket
 from protocol.messages import Ack, decode_from_hub
-from tests.crash.hub_process import HubProcess, free_port, hub_process
+from tests.crash.hub_process import HubProcess, hub_process
 
 ROUNDS: Final = int(os.environ.get("MOBYNC_KILL_ROUNDS", "25"))
 """A thousand by one command: MOBYNC_KILL_ROUNDS=1000 scripts/test tests/crash/test_kill.py."""
@@ -71,13 +72,19 @@ class ListeningLink:
         return frame
 
 
-def listening(url: str, device: str, acks: Acks) -> Connect:
-    connect = websocket(url)
+class Address:
+    """Where the hub is: each has a port of its own, that the system chose."""
 
-    async def open_link() -> Link:
-        return ListeningLink(await connect(), device, acks)
+    def __init__(self) -> None:
+        self.url = ""
 
-    return open_link
+    def listening(self, device: str, acks: Acks) -> Connect:
+        async def open_link() -> Link:
+            if not self.url:
+                raise LinkFailed("no hub was there yet")
+            return ListeningLink(await websocket(self.url)(), device, acks)
+
+        return open_link
 
 
 async def keep_editing(device: Device, made: dict[str, int]) -> None:
@@ -95,20 +102,22 @@ async def test_after_each_kill_every_acked_push_is_there_once_and_the_devices_go
     tmp_path: Path,
 ) -> None:
     chance = random.Random(5)
-    acks, port, data = Acks(), free_port(), tmp_path / "hub.db"
-    url = f"ws://127.0.0.1:{port}/sync"
+    acks, address, data = Acks(), Address(), tmp_path / "hub.db"
     made: dict[str, int] = {}
     async with AsyncExitStack() as stack:
         devices = []
         for number in range(DEVICES):
             name = f"device-{number}"
-            connect = listening(url, name, acks)
-            device = Device(url, token="ada", name=name, connect=connect, world=HURRIED)
+            connect = address.listening(name, acks)
+            device = Device(
+                "ws://127.0.0.1/sync", token="ada", name=name, connect=connect, world=HURRIED
+            )
             devices.append(await stack.enter_async_context(device))
             made[name] = 0
         editing = [asyncio.create_task(keep_editing(device, made)) for device in devices]
         for _ in range(ROUNDS):
-            async with hub_process(data, port=port) as hub:
+            async with hub_process(data) as hub:
+                address.url = hub.url
                 await in_time(acks.more(chance.randint(1, 60)), editing)
                 await hub.kill()
             check_log(data, acks)
@@ -116,7 +125,8 @@ async def test_after_each_kill_every_acked_push_is_there_once_and_the_devices_go
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        async with hub_process(data, port=port) as hub:
+        async with hub_process(data) as hub:
+            address.url = hub.url
             await all_agree(devices, hub)
             assert await hub.stop() == 0
     check_log(data, acks)

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from protocol.messages import Push, decode_from_device
+from protocol.messages import FromHub, Hello, Push, decode_from_device, decode_from_hub
 
 WELCOME = b'{"type":"welcome"'
 
@@ -25,6 +25,8 @@ class Line:
         self.broken = False
         self.closing: int | None = None
         self.pushed: set[int] = set()
+        self.hello: Hello | None = None
+        self.welcome: FromHub | None = None
         self._on_welcome = on_welcome
         self._high_water = high_water
         self._arrived: deque[str] = deque()
@@ -51,6 +53,7 @@ class Line:
             self._sent += len(frame)
             self.down.append(frame)
             if frame.startswith(WELCOME):
+                self.welcome = decode_from_hub(frame)
                 self._on_welcome(self)
 
     async def drained(self) -> None:
@@ -117,6 +120,8 @@ class Line:
 
     def _note(self, frame: str) -> None:
         message = decode_from_device(frame)
+        if isinstance(message, Hello):
+            self.hello = message
         if isinstance(message, Push):
             self.pushed.add(message.push_id)
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from hub.retention import Retention
 from hub.store.interface import Incoming, Stored
 from protocol.diffs import Object, Tombstone
 from protocol.records import LostFields, RejectedEdit
+from tests.machine.keeping import Gone, Keeping
 from tests.model.hub import POLLER, ModelHub, fold
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from protocol.records import Setback
     from tests.machine.phone import Claim
 
+KEEPS = Retention()
 State = dict["Key", dict[str, Any]]
 
 
@@ -35,11 +38,15 @@ class Decided(NamedTuple):
 class Record:
     """One user's history; `states[n]` are the objects, by key, after the push with clock n."""
 
-    def __init__(self, max_object_bytes: int, happened: Counter[str]) -> None:
+    def __init__(
+        self, max_object_bytes: int, happened: Counter[str], keeps: Retention = KEEPS
+    ) -> None:
+        self.keeping = Keeping(keeps)
         self.model = ModelHub(max_object_bytes=max_object_bytes)
         self.states: list[State] = [{}]
         self.changed: list[dict[Key, int]] = [{}]
         self.happened = happened
+        self._keys: set[Key] = set()
         self._fields: dict[str, set[str]] = {}
         self._decided: dict[str, list[Decided]] = defaultdict(list)
         self._ids: list[set[str]] = [set()]
@@ -55,8 +62,8 @@ class Record:
 
     @property
     def keys(self) -> list[Key]:
-        """Every object that ever was."""
-        return sorted(self.model.objects().keys() | self.model.tombstones().keys())
+        """Every object that ever was, those that are forgotten among them."""
+        return sorted(self._keys)
 
     def observe(self, incoming: Incoming, stored: Stored | None, now: int) -> None:
         """The hub has decided a push at its own time `now`: so must the model."""
@@ -68,7 +75,7 @@ class Record:
         assert stored is not None, "a push was not stored"
         assert _seen(stored) == _seen_in_model(expected)
         assert stored.differs == expected["differs"]
-        self._extend(incoming, expected)
+        self._extend(incoming, expected, now)
 
     def observe_row(self, incoming: Incoming, row: Stored | None, now: int) -> bool:
         """As `observe`, of a push that may be next in the log after a crash; whether it was."""
@@ -77,8 +84,26 @@ class Record:
             return False
         assert row is not None, "half of a group was stored"
         assert _seen(row) == _seen_in_model(expected)
-        self._extend(incoming, expected)
+        self._extend(incoming, expected, now)
         return True
+
+    def let_go(self, gone: Gone, now: int) -> None:
+        """The store has forgotten so much: it was allowed to, and the model forgets it, too."""
+        before = self.keeping.gone
+        if gone == before:
+            return
+        self.keeping.let_go(gone, self.head, self._tombstone_clocks(), now)
+        self.model.forget_log(gone.dropped)
+        self.model.forget_tombstones(gone.line)
+        self.happened["rows let go"] += gone.dropped > before.dropped
+        self.happened["tombstones let go"] += gone.line > before.line
+
+    def check_rest(self, now: int) -> None:
+        """Nothing is due any more."""
+        self.keeping.check_rest(self.head, self._tombstone_clocks(), now)
+
+    def _tombstone_clocks(self) -> list[int]:
+        return [stone["logical_clock"] for stone in self.model.tombstones().values()]
 
     def _expected(self, incoming: Incoming, now: int) -> dict[str, Any] | None:
         """What the model makes of it; its indices are those of the push as it was sent."""
@@ -104,15 +129,19 @@ class Record:
         known: set[str] = set()
         if incoming.polled:
             base = min(diff["logical_clock"] for diff in incoming.diffs)
-            known = {name for ids in self._ids[base + 1 :] for name in ids}
+            first = max(base, self.keeping.gone.dropped) + 1
+            known = {name for ids in self._ids[first:] for name in ids}
         return [at for at, diff in enumerate(incoming.diffs) if diff["id"] not in known]
 
-    def _extend(self, incoming: Incoming, expected: dict[str, Any]) -> None:
+    def _extend(self, incoming: Incoming, expected: dict[str, Any], now: int) -> None:
         clock = expected["logical_clock"]
+        self.keeping.stored_at[clock] = now
+        self.keeping.see(incoming.device, now)
         assert clock == len(self.states), "a clock was left out or given twice"
         self._ids.append({diff["id"] for diff in incoming.diffs})
         self._account(incoming)
         objects = self.model.objects()
+        self._keys |= objects.keys() | self.model.tombstones().keys()
         self.states.append({key: copy.deepcopy(held["fields"]) for key, held in objects.items()})
         self.changed.append({key: held["logical_clock"] for key, held in objects.items()})
         lost = [loss["fields"] for loss in expected["lost"]]
@@ -161,8 +190,15 @@ class Record:
             for key, what in held.items()
             if isinstance(what, Tombstone)
         }
-        assert there == self.model.objects() == fold(self.model.log)
+        assert there == self.model.objects() == fold(self.model.log, self._before_the_log())
         assert gone == self.model.tombstones()
+
+    def _before_the_log(self) -> State:
+        dropped = self.keeping.gone.dropped
+        return {
+            key: {"fields": dict(fields), "logical_clock": self.changed[dropped][key]}
+            for key, fields in self.states[dropped].items()
+        }
 
     def check_log(self, rows: Iterable[Stored]) -> None:
         assert [_seen(row) for row in rows] == [_seen_in_model(push) for push in self.model.log]

@@ -20,8 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from hub.retention import Retention
 from tests.machine.phone import COPIES, Kept, Phone, Sketch
-from tests.machine.world import ALL, FOLD, LONG, Sizes, World
+from tests.machine.sizes import Sizes
+from tests.machine.world import ALL, FOLD, LONG, World
 
 if TYPE_CHECKING:
     from protocol.diffs import DiffType, Key
@@ -38,6 +40,12 @@ OBJECTS: tuple[Key, ...] = (
     ("notes", "t1"),
 )
 FIELDS = (("a",), ("b",), ("a", "b"), ("c", "a"), ())
+KEEPS = (
+    Retention(),
+    Retention(log_days=2, log_rows=6, held_log_rows=12, device_days=10, tombstone_days=30),
+    Retention(log_days=0, log_rows=0, held_log_rows=3, device_days=3, tombstone_days=5),
+)
+"""What the hub keeps: as it comes, a little, and as good as nothing."""
 LARGE = "x" * 250
 """Two of these are more than an object may hold."""
 
@@ -74,8 +82,9 @@ class Devices(RuleBasedStateMachine):
         last_step=st.sampled_from((1, 3, 64)),
         fold_rows=st.sampled_from((1, 1, 4, 1000)),
         under_way=st.sampled_from((1, 2, 64)),
+        keeps=st.sampled_from(KEEPS),
     )
-    def begin(self, *, online: bool, furnished: bool, **sizes: int) -> None:
+    def begin(self, *, online: bool, furnished: bool, **sizes: Any) -> None:
         self.world = World(Sizes(**sizes))
         self.guests = 0
         for place in PHONES:
@@ -119,7 +128,7 @@ class Devices(RuleBasedStateMachine):
     @rule(user=users, batch=batches, behind=st.integers(0, 4), late=st.integers(0, 3))
     def poll(self, user: str, batch: list[Sketch], behind: int, late: int) -> None:
         """An application in the field that polls (section 9)."""
-        self.world.poll(user, self.polled(user, batch, behind, late))
+        self.world.polls.poll(user, self.polled(user, batch, behind, late))
 
     def polled(self, user: str, batch: list[Sketch], behind: int, late: int) -> list[Any]:
         world = self.world
@@ -137,7 +146,7 @@ class Devices(RuleBasedStateMachine):
 
     @rule(user=users)
     def poll_again(self, user: str) -> None:
-        self.world.poll_again(user)
+        self.world.polls.poll_again(user)
 
     # What lines do
 
@@ -271,6 +280,28 @@ class Devices(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((FOLD, FOLD, FOLD, 2.0, LONG)))
     def time_passes(self, seconds: float) -> None:
         self.world.pass_time(seconds)
+
+    @rule(days=st.sampled_from((0.5, 1, 4, 12, 40)), steps=st.sampled_from((0, 1, 3, 10)))
+    def days_pass(self, days: float, steps: int) -> None:
+        """The hub begins to let go of what is old; what follows happens in the middle of that."""
+        self.world.days.go_by(days, steps)
+
+    @rule(days=st.sampled_from((1, 12, 40)), place=phones, sketch=sketches())
+    def be_away_for_days(self, days: float, place: str, sketch: Sketch) -> None:
+        """Others are here meanwhile and say what they have; then all that may go is gone."""
+        self.world.drop(self.phone(place))
+        self.world.edit(self.phone(place), sketch)
+        self.world.days.go_by(days, steps=1)
+        for other in PHONES:
+            if other != place:
+                self.connect_and_be_served(other)
+                self.world.report(self.phone(other))
+                self.world.deliver(self.phone(other))
+        self.world.days.let_go()
+
+    @rule()
+    def all_that_may_go_is_gone(self) -> None:
+        self.world.days.let_go()
 
     @rule(place=phones, sketch=sketches(), unheard=st.booleans())
     def crash_the_hub(self, place: str, sketch: Sketch, unheard: bool) -> None:

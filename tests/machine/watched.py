@@ -1,17 +1,17 @@
-"""What stands between the hub and the test: a store and a poll that tell what was decided."""
+"""What stands between the hub and the test: a store that tells what it decided and let go."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hub.store.sqlite import SqliteStore
+from tests.machine.keeping import Gone, Sight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import sqlite3
+    from collections.abc import Callable, Sequence
 
     from hub.store.interface import Incoming, Stored
-    from hub.user import Waiting
     from tests.machine.world import World
 
 
@@ -31,15 +31,41 @@ class Watched(SqliteStore):
         self._world.observe(group, stored)
         return stored
 
+    def received(self, user: str, device: str, clock: int) -> None:
+        self._world.record(user).keeping.see(device, self._world.now, clock)
+        super().received(user, device, clock)
 
-class Poller:
-    """A polling client's request, as the session of a socket would be: told when it is stored."""
+    def on_line(self, tell: Callable[[str, int], None]) -> None:
+        def told(user: str, line: int) -> None:
+            keeping = self._world.record(user).keeping
+            keeping.announced = max(keeping.announced, line)
+            tell(user, line)
 
-    def __init__(self) -> None:
-        self.done = asyncio.Event()
+        super().on_line(told)
 
-    def settled(self, _waiting: Waiting, _stored: Stored | None, /) -> None:
-        self.done.set()
+    async def _write(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """What a unit let go is looked at in the same unit, and told when its end is heard of."""
 
-    def failed(self, _waiting: Waiting, /) -> None:
-        self.done.set()
+        def watched(connection: sqlite3.Connection) -> tuple[Any, dict[str, Gone]]:
+            return work(connection), gone(connection)
+
+        done, found = await super()._write(watched)
+        self._world.observe_gone(found)
+        return done
+
+
+def gone(connection: sqlite3.Connection) -> dict[str, Gone]:
+    """What the file says was let go, by users."""
+    rows = connection.execute("SELECT name, dropped, line FROM users")
+    return {name: Gone(*clocks) for name, *clocks in rows}
+
+
+def written_down(connection: sqlite3.Connection) -> dict[str, dict[str, Sight]]:
+    """What the file knows of the devices, by users."""
+    query = (
+        "SELECT users.name, devices.name, seen, received FROM devices JOIN users USING (user_no)"
+    )
+    found: dict[str, dict[str, Sight]] = {}
+    for user, device, *sight in connection.execute(query):
+        found.setdefault(user, {})[device] = Sight(*sight)
+    return found

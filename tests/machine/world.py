@@ -8,35 +8,36 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 from hub.auth import DevAuthority
 from hub.hub import Hub
 from hub.limits import Limits
-from hub.store.errors import StoreFailed
 from hub.store.interface import Incoming, Stored
 from hub.store.ledger import Rules
-from hub.user import Waiting
 from protocol.messages import (
-    POLLING_DEVICE,
     Error,
     Push,
     Received,
     decode_from_device,
     encode,
 )
+from tests.machine.days import STEP, Days
 from tests.machine.disk import Disk
 from tests.machine.files import Backup, carry_histories_on, empty_file
+from tests.machine.keeping import Gone
 from tests.machine.line import Line
 from tests.machine.phone import Phone, Sketch, server_state, shown
+from tests.machine.polls import Polls
 from tests.machine.record import Record
+from tests.machine.sizes import NORMAL, Sizes
 from tests.machine.stillness import StillLoop
-from tests.machine.watched import Poller, Watched
+from tests.machine.watched import Watched
 
 T = TypeVar("T")
 
@@ -49,20 +50,6 @@ FOLD = 0.3
 """Seconds after which the objects are no longer behind the log."""
 LONG = 90.0
 """Seconds after which a silent or a stalled peer is cut off."""
-
-
-class Sizes(NamedTuple):
-    """How small everything is made, so that half-ways and fallings behind happen at all."""
-
-    log_pushes: int = 4
-    send_buffer: int = 500
-    page_bytes: int = 60
-    last_step: int = 2
-    fold_rows: int = 2
-    under_way: int = 2
-
-
-NORMAL = Sizes()
 
 
 class World:
@@ -83,7 +70,8 @@ class World:
         self.loop = StillLoop()
         self._troubles: list[BaseException] = []
         self._dying = False
-        self._requests: dict[str, Incoming] = {}
+        self.polls = Polls(self)
+        self.days = Days(self)
         self.numbers = itertools.count(1)
         self._cleaning = ExitStack()
         self._prepare()
@@ -97,6 +85,9 @@ class World:
             ("hub.catchup.PAGE_BYTES", sizes.page_bytes),
             ("hub.catchup.LAST_STEP", sizes.last_step),
             ("hub.store.sqlite.FOLD_ROWS", sizes.fold_rows),
+            ("hub.store.retiring.RETIRE_SECONDS", FOLD),
+            ("hub.store.retiring.PAUSE_SECONDS", STEP),
+            ("hub.store.retiring.STEP_ROWS", 2),
         ):
             self._cleaning.enter_context(patch(name, value))
         self.loop.set_exception_handler(self._on_trouble)
@@ -160,6 +151,7 @@ class World:
             max_ahead=MINUTE,
             max_object_bytes=MAX_OBJECT_BYTES,
             max_depth=64,
+            retention=self.sizes.keeps,
         )
 
     def _limits(self) -> Limits:
@@ -290,8 +282,8 @@ class World:
     def _observe_unheard(self, group: Sequence[Incoming]) -> None:
         """A group that was being committed at the end is there as a whole, or not at all."""
         logs = {
-            incoming.user: deque(self._rows(incoming.user)[self.record(incoming.user).head :])
-            for incoming in group
+            user: deque(row for row in self._rows(user) if row.clock > self.record(user).head)
+            for user in {incoming.user for incoming in group}
         }
         if not any(logs.values()):
             return
@@ -302,9 +294,17 @@ class World:
             if self.record(incoming.user).observe_row(incoming, row, self.now):
                 log.popleft()
 
+    def observe_gone(self, found: Mapping[str, Gone]) -> None:
+        """What the store has let go; the task that did it is not to die of what the test says."""
+        try:
+            for user, what in found.items():
+                self.record(user).let_go(what, self.now)
+        except AssertionError as error:
+            self._troubles.append(error)
+
     def record(self, user: str) -> Record:
         if user not in self.records:
-            self.records[user] = Record(MAX_OBJECT_BYTES, self.happened)
+            self.records[user] = Record(MAX_OBJECT_BYTES, self.happened, self.sizes.keeps)
         return self.records[user]
 
     # The disk
@@ -341,13 +341,20 @@ class World:
         if self.hub is None:
             return
         line = Line(self.sizes.send_buffer, partial(self._greet, phone.user, phone.name))
-        task = self.loop.create_task(self.hub.serve(line))
+        self.serve(self.hub.serve(line))
+        phone.say_hello(line)
+
+    def serve(self, work: Coroutine[Any, Any, None]) -> None:
+        """A connection or a request of which the hub must be rid in the end."""
+        task = self.loop.create_task(work)
         self._serving.add(task)
         task.add_done_callback(self._served)
-        phone.say_hello(line)
 
     def _greet(self, user: str, device: str, line: Line) -> None:
         self.greeted[user, device] = line
+        assert line.hello is not None
+        keeping = self.record(user).keeping
+        self.happened["reset below the line"] += keeping.check_reset(line.hello, line.welcome)
 
     def _served(self, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
@@ -411,29 +418,6 @@ class World:
             phone.reported = max(phone.reported, position.clock)
             phone.line.speak(encode(Received(position.clock)))
 
-    def poll(self, user: str, diffs: Sequence[Any]) -> None:
-        incoming = Incoming(user, POLLING_DEVICE, 0, diffs, polled=True)
-        self._requests[user] = incoming
-        self.poll_again(user)
-
-    def poll_again(self, user: str) -> None:
-        """The same request, its answer lost."""
-        incoming = self._requests.get(user)
-        if incoming is not None and self.hub is not None:
-            task = self.loop.create_task(self._poll(self.hub, incoming))
-            self._serving.add(task)
-            task.add_done_callback(self._served)
-            self.settle()
-
-    async def _poll(self, hub: Hub, incoming: Incoming) -> None:
-        poller = Poller()
-        try:
-            async with hub.users.visit(incoming.user) as user:
-                user.push(Waiting(incoming, poller, 1))
-                await poller.done.wait()
-        except StoreFailed:
-            self.happened["poll answered 503"] += 1
-
     # What must hold at every moment
 
     def check(self, phone: Phone) -> None:
@@ -492,6 +476,7 @@ class World:
             record.check_log(self._rows(user))
             record.check_objects(self.do(self.store.objects(user, record.keys)))
             assert self.do(self.store.user(user)).head == record.head
+            assert self.do(self.store.first_clock(user)) == record.keeping.gone.dropped + 1
             for name in {phone.name for phone in self.phones.values() if phone.user == user}:
                 standing = self.do(self.store.device(user, name))
                 assert standing.last_push_id == record.model.last_push_id(name)

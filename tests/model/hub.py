@@ -17,7 +17,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 Key = tuple[str, str]
 """The model and the id of an object."""
@@ -25,6 +25,7 @@ Key = tuple[str, str]
 POLLER = "mobync"
 GREATEST_INTEGER = 2**53 - 1
 GREATEST_DEPTH = 64
+NOTHING: Mapping[Key, dict[str, Any]] = {}
 
 
 class Event(NamedTuple):
@@ -422,13 +423,17 @@ def parts_of(value: Any) -> Iterator[Any]:
         yield from value
 
 
-def fold(pushes: Iterable[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+def fold(
+    pushes: Iterable[dict[str, Any]], before: Mapping[Key, dict[str, Any]] = NOTHING
+) -> dict[Key, dict[str, Any]]:
     """What a device ends with that applies outgoing pushes in order, in the form of `objects()`.
+
+    `before` is what it has to begin with.
 
     "Always the same, and needs no thought" (section 3): so an update of an object that is not there
     was decided wrongly, and so was a delete; both are a KeyError.
     """
-    objects: dict[Key, dict[str, Any]] = {}
+    objects: dict[Key, dict[str, Any]] = dict(before)
     for push in pushes:
         for diff in push["diffs"]:
             key = (diff["model"], diff["json_data"]["id"])

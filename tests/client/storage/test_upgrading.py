@@ -180,7 +180,7 @@ class Mortal(sqlite3.Connection):
         step()
         return super().execute(*arguments)
 
-    def backup(self, target):
+    def backup(self, target, **options):
         super().backup(target, pages=1, progress=lambda *_: step())
 
 def replace(self, target, replaced=Path.replace):
@@ -271,3 +271,16 @@ async def test_a_file_of_a_newer_format_is_refused_and_left_as_it_is(
 def test_every_older_format_has_a_file_and_a_way_forward() -> None:
     assert [*upgrading.STEPS] == [*FORMATS]
     assert {file.name for file in FILES.iterdir()} == {f"device-{n}.sqlite" for n in FORMATS}
+
+
+async def test_the_log_says_what_is_done_with_an_older_file(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrading, "COPY_PAGES", 1)
+    take_out(1, path)
+    with caplog.at_level("INFO", "mobync.client"):
+        await read(path)
+    begun, *copied, done = caplog.messages
+    assert f"{path} has format 1: it is copied to" in begun
+    assert copied == [f"{path}: {percent} % copied" for percent in (25, 50, 75)]
+    assert f"{path} was brought from format 1" in done

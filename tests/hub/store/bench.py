@@ -2,11 +2,12 @@
 
 import abc
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from msgspec import UnsetType
 
+from hub.retention import Retention
 from hub.store.interface import Cursor, Incoming, Page, Store, Stored
 from protocol.diffs import Held, Key, Object
 from protocol.messages import SnapshotObject
@@ -14,6 +15,10 @@ from tests.hub.fakes import Frame
 
 ALL = 10**9
 """More bytes than any answer here has."""
+KEEPS: Final = Retention(
+    log_days=7, log_rows=40, held_log_rows=80, device_days=30, tombstone_days=91
+)
+"""What a store on the bench keeps, once time passes."""
 
 
 class Bench(abc.ABC):
@@ -40,6 +45,18 @@ class Bench(abc.ABC):
     @abc.abstractmethod
     async def fold(self) -> None:
         """Write everything that is written behind the log."""
+
+    @abc.abstractmethod
+    async def later(self, days: float) -> None:
+        """Let days pass, and what may go be gone: not a moment passes between the two."""
+
+    @abc.abstractmethod
+    def break_at_after(self, step: int, days: float) -> None:
+        """Let days pass, and then a write fail as `break_at` says."""
+
+    @abc.abstractmethod
+    async def space(self) -> int:
+        """The bytes that the data takes, once all of it is where it shall lie."""
 
     @abc.abstractmethod
     def break_at(self, step: int) -> None:

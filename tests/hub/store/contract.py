@@ -10,9 +10,15 @@ from tests.hub.store.contract_histories import HistoryContract
 from tests.hub.store.contract_pushes import PushContract
 from tests.hub.store.contract_reading import ReadingContract
 from tests.hub.store.contract_refill import RefillContract
+from tests.hub.store.contract_retention import RetentionContract
 
 
 class StoreContract(
-    PushContract, ReadingContract, DurabilityContract, HistoryContract, RefillContract
+    PushContract,
+    ReadingContract,
+    DurabilityContract,
+    HistoryContract,
+    RetentionContract,
+    RefillContract,
 ):
     """The interface's promises, one by one."""

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from hub.retention import Retention
 from hub.store.interface import Incoming, Stored
-from tests.hub.fakes import FakeClock, create, inline, rules
+from tests.hub.fakes import create, inline
 from tests.hub.store.bench import ALL, pages, push, told
 from tests.hub.store.sqlite_bench import SqliteBench
 
-DAY: Final = 86_400.0
 KEEPS: Final = Retention(
     log_days=7, log_rows=1_000, held_log_rows=2_000, device_days=30, tombstone_days=90
 )
@@ -22,25 +21,12 @@ class Kept(SqliteBench):
     """A store under test, with a clock and a retention of its own."""
 
     def __init__(self, folder: Path, keeps: Retention = KEEPS) -> None:
-        super().__init__(folder, inline, folds=True)
-        self.clock = FakeClock()
-        self._rules = rules(self.clock, retention=keeps)
+        super().__init__(folder, inline, folds=True, keeps=keeps)
 
     async def write(self, pushes: Sequence[Incoming]) -> list[Stored | None]:
         stored = [(await self.store.commit([incoming]))[0] for incoming in pushes]
         await self.fold()
         return stored
-
-    async def retire(self) -> None:
-        """Note who was here, and let go what may go, as the store does by itself."""
-        await self.fold()
-        while self.store._ledger.has_due:
-            await self.store._retiring.retire()
-
-    async def later(self, days: float) -> None:
-        await self.fold()
-        self.clock.advance(days * DAY)
-        await self.retire()
 
     async def clocks(self, user: str = "ada") -> list[int]:
         return [row.clock for row in await self.store.log(user, 0, ALL)]

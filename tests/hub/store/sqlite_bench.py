@@ -5,15 +5,17 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
+from hub.retention import Retention
 from hub.store.executor import Executor, OpenExecutor
 from hub.store.interface import Store
 from hub.store.sqlite import SqliteStore
-from tests.hub.fakes import rules
-from tests.hub.store.bench import Bench
+from tests.hub.fakes import FakeClock, rules
+from tests.hub.store.bench import KEEPS, Bench
 
 FULL = "database or disk is full"
+DAY: Final = 86_400.0
 
 
 class FaultyConnection:
@@ -59,11 +61,14 @@ class SqliteBench(Bench):
 
     store: SqliteStore
 
-    def __init__(self, folder: Path, open_executor: OpenExecutor, *, folds: bool) -> None:
+    def __init__(
+        self, folder: Path, open_executor: OpenExecutor, *, folds: bool, keeps: Retention = KEEPS
+    ) -> None:
         super().__init__(folds=folds)
         self._folder = folder
         self._open_executor = open_executor
-        self._rules = rules()
+        self.clock = FakeClock()
+        self._rules = rules(self.clock, retention=keeps)
         self._copies = itertools.count(1)
         self._connections: list[FaultyConnection] = []
         self.path = folder / "hub.db"
@@ -90,6 +95,25 @@ class SqliteBench(Bench):
 
     async def fold(self) -> None:
         await self.store._fold()
+
+    async def later(self, days: float) -> None:
+        await self.fold()
+        self.clock.advance(days * DAY)
+        await self.retire()
+
+    async def retire(self) -> None:
+        """Note who was here, and let go what may go, as the store does by itself."""
+        await self.fold()
+        while self.store._ledger.has_due:
+            await self.store._retiring.retire()
+
+    def break_at_after(self, step: int, days: float) -> None:
+        self.clock.advance(days * DAY)
+        self.break_at(step)
+
+    async def space(self) -> int:
+        await self.store._write(self.store._ledger.checkpoint)
+        return self.path.stat().st_size
 
     def break_at(self, step: int) -> None:
         self._writer.steps = step

@@ -1,23 +1,24 @@
-"""What the SQLite store lets go, and when. What devices see of it: tests/hub/test_retention.py."""
+"""How the SQLite store lets go: what is its own, beside what contract_retention.py asks of any.
+
+What devices see of it is in tests/hub/test_retention.py.
+"""
 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from hub.retention import Retention
 from hub.store import retention, retiring, sqlite
 from hub.store.errors import StoreFailed
 from hub.store.sqlite import SqliteStore
-from protocol.messages import PushOutcome
 from tests.hub.fakes import create, delete, inline, rules, update
 from tests.hub.store.bench import ALL, KEYS, push, without_size
-from tests.hub.store.retention_bench import DAY, Kept, edits, opened
+from tests.hub.store.retention_bench import Kept, edits, opened
+from tests.hub.store.sqlite_bench import DAY
 
 
 @pytest.fixture(autouse=True)
@@ -38,23 +39,6 @@ async def kept(tmp_path: Path) -> Any:
 # The log
 
 
-async def test_the_log_keeps_a_push_for_as_long_as_the_settings_say(kept: Kept) -> None:
-    await kept.write(edits(1, 3))
-    kept.says("phone", 3)
-    await kept.later(3)
-    await kept.write(edits(4, 5))
-    kept.says("phone", 5)
-    await kept.later(3.9)
-    assert await kept.clocks() == [1, 2, 3, 4, 5]
-    await kept.later(0.2)
-    assert await kept.clocks() == [4, 5]
-    assert await kept.store.first_clock("ada") == 4
-    await kept.later(3)
-    assert await kept.clocks() == []
-    assert await kept.store.first_clock("ada") == 6
-    assert kept.ask("SELECT count(*) FROM log_clocks") == [(0,)]
-
-
 async def test_the_log_keeps_no_more_pushes_of_a_user_than_the_settings_say(
     tmp_path: Path,
 ) -> None:
@@ -66,37 +50,6 @@ async def test_the_log_keeps_no_more_pushes_of_a_user_than_the_settings_say(
     await kept.retire()
     assert await kept.clocks() == list(range(21, 101))
     await kept.store.close()
-
-
-async def test_the_log_is_kept_for_a_device_seen_lately_until_it_has_received(kept: Kept) -> None:
-    await kept.write([*edits(1, 10), *edits(1, 1, device="laptop")])
-    kept.says("phone", 11)
-    kept.says("laptop", 4)
-    await kept.later(20)
-    assert await kept.clocks() == [5, 6, 7, 8, 9, 10, 11]
-    kept.says("laptop", 9)
-    await kept.retire()
-    assert await kept.clocks() == [10, 11]
-
-
-async def test_a_device_not_seen_for_long_holds_nothing_back(kept: Kept) -> None:
-    await kept.write([*edits(1, 4), *edits(1, 1, device="laptop")])
-    kept.says("phone", 5)
-    kept.says("laptop", 2)
-    await kept.later(29)
-    assert await kept.clocks() == [3, 4, 5]
-    await kept.later(1.1)
-    assert await kept.clocks() == []
-
-
-async def test_a_device_that_stays_connected_is_seen(kept: Kept) -> None:
-    await kept.write([*edits(1, 4), *edits(1, 1, device="laptop")])
-    kept.says("phone", 5)
-    kept.says("laptop", 2)
-    for _day in range(60):
-        await kept.later(1)
-        kept.says("laptop", 0)
-    assert await kept.clocks() == [3, 4, 5]
 
 
 async def test_a_device_holds_back_no_more_pushes_than_the_operator_says(tmp_path: Path) -> None:
@@ -112,15 +65,6 @@ async def test_a_device_holds_back_no_more_pushes_than_the_operator_says(tmp_pat
     await kept.store.close()
 
 
-async def test_a_newcomer_that_has_received_nothing_needs_nothing_of_the_log(kept: Kept) -> None:
-    await kept.write(edits(1, 4))
-    kept.says("phone", 4)
-    await kept.later(7.1)
-    kept.says("tablet", 0)
-    await kept.later(1)
-    assert await kept.clocks() == []
-
-
 async def test_what_is_not_folded_does_not_go(tmp_path: Path) -> None:
     kept = await opened(tmp_path, log_days=0, log_rows=0, held_log_rows=0)
     await kept.write(edits(1, 3))
@@ -134,19 +78,6 @@ async def test_what_is_not_folded_does_not_go(tmp_path: Path) -> None:
     [after] = (await kept.store.objects("ada", KEYS)).values()
     assert without_size(after) == without_size(held)
     await kept.store.close()
-
-
-async def test_users_who_share_the_log_lose_each_their_own(kept: Kept) -> None:
-    names = [f"user-{number}" for number in range(30)]
-    for number in range(1, 9):
-        await kept.write([push(number, create("a", n=number), user=name) for name in names])
-        await kept.later(1)
-    lagging = names[::3]
-    for name in names:
-        kept.says("phone", 2 if name in lagging else 8, user=name)
-    await kept.later(3)
-    for name in names:
-        assert await kept.clocks(name) == ([3, 4, 5, 6, 7, 8] if name in lagging else [6, 7, 8])
 
 
 async def test_nobody_is_looked_at_who_has_nothing_to_lose(
@@ -235,25 +166,29 @@ async def test_a_hub_that_is_told_to_keep_less_begins_with_what_it_has(tmp_path:
     await kept.store.close()
 
 
+async def test_a_device_that_passes_while_it_is_looked_at_what_it_holds_is_heard(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knew yet what was held, and then nobody looked again for a month."""
+    await kept.write([*edits(1, 10), *edits(1, 1, device="laptop")])
+    kept.says("phone", 11)
+    kept.says("laptop", 4)
+    await kept.fold()
+    let_go = kept.store._retiring._let_go
+
+    async def interrupted(*rest: Any) -> None:
+        kept.says("laptop", 9)
+        await kept.fold()
+        await let_go(*rest)
+
+    monkeypatch.setattr(kept.store._retiring, "_let_go", interrupted)
+    kept.clock.advance(8 * DAY)
+    kept.says("phone", 11)
+    await kept.retire()
+    assert await kept.clocks() == [10, 11]
+
+
 # Outcomes
-
-
-async def test_a_device_is_told_what_became_of_a_push_whose_row_is_gone(kept: Kept) -> None:
-    await kept.write(
-        [
-            push(1, create("a", n=1)),
-            push(1, update("nothing"), device="laptop"),
-            push(2, update("a", base=0, at=1, n=2), update("nowhere"), device="laptop"),
-            push(2, update("a", base=3, n=3)),
-        ]
-    )
-    before = await kept.store.device("ada", "laptop")
-    assert len(before.outcomes) == 2
-    await kept.later(200)
-    assert await kept.clocks() == []
-    assert await kept.store.device("ada", "laptop") == before
-    await kept.crash()
-    assert await kept.store.device("ada", "laptop") == before
 
 
 async def test_outcomes_go_once_the_device_has_received_them(kept: Kept) -> None:
@@ -271,56 +206,14 @@ async def test_outcomes_go_once_the_device_has_received_them(kept: Kept) -> None
     assert kept.ask("SELECT clock FROM outcomes") == [(4,)]
 
 
-async def test_outcomes_in_the_log_and_kept_ones_are_told_in_order(kept: Kept) -> None:
-    await kept.write([push(1, update("nothing")), push(2, update("nothing"))])
-    await kept.later(50)
-    await kept.write([push(3, update("nothing"))])
-    outcomes: Sequence[PushOutcome] = (await kept.store.device("ada", "phone")).outcomes
-    assert [outcome.push_id for outcome in outcomes] == [1, 2, 3]
-
-
-async def test_an_edit_sent_again_from_before_the_log_is_too_old(kept: Kept) -> None:
-    """A device that was put back: the log can no longer say whether it had this edit."""
-    first = create("a", n=1)
-    await kept.write([push(1, first), push(2, update("a", base=1, n=2))])
-    kept.says("phone", 2)
+async def test_runs_of_clocks_go_with_the_rows_that_they_name(kept: Kept) -> None:
+    await kept.write(edits(1, 5))
+    kept.says("phone", 5)
     await kept.later(8)
-    [stored] = await kept.write([push(3, first, create("b", base=2), again=True)])
-    assert stored is not None
-    assert [part.code for part in stored.rejected] == ["too_old"]
-    assert orjson.loads(stored.diffs)[0]["json_data"]["id"] == "b"
+    assert kept.ask("SELECT count(*) FROM log_clocks") == [(0,)]
 
 
 # Tombstones
-
-
-async def test_a_tombstone_goes_once_all_devices_seen_lately_have_passed_it(kept: Kept) -> None:
-    await kept.write([push(1, create("a"), create("b")), push(2, delete("a"))])
-    kept.says("phone", 2)
-    kept.says("laptop", 1)
-    await kept.later(8)
-    assert await kept.tombstones() == ["a"]
-    assert (await kept.store.user("ada")).line == 0
-    kept.says("laptop", 2)
-    await kept.retire()
-    assert await kept.tombstones() == []
-    assert (await kept.store.user("ada")).line == 2
-    await kept.crash()
-    assert (await kept.store.user("ada")).line == 2
-    assert await kept.tombstones() == []
-
-
-async def test_a_tombstone_goes_when_its_age_is_up_whoever_has_not_passed_it(kept: Kept) -> None:
-    await kept.write([push(1, create("a")), push(2, delete("a"))])
-    for _week in range(12):
-        kept.says("laptop", 1)
-        kept.says("laptop", 0)
-        await kept.later(7)
-    assert await kept.tombstones() == ["a"]
-    kept.says("laptop", 0)
-    await kept.later(7)
-    assert await kept.tombstones() == []
-    assert (await kept.store.user("ada")).line == 2
 
 
 async def test_many_tombstones_go_in_steps_and_the_line_rises_with_the_first(
@@ -361,16 +254,6 @@ async def test_an_object_created_anew_is_not_taken_for_its_tombstone(kept: Kept)
     assert [name for _model, name in held] == ["a", "b"]
     await kept.crash()
     assert await kept.store.objects("ada", KEYS) == held
-
-
-async def test_the_hub_decides_by_what_its_file_says_once_a_tombstone_is_gone(kept: Kept) -> None:
-    """The deleted object stayed in the writer's memory, and a crash changed what it decided."""
-    await kept.write([push(1, create("a")), push(2, delete("a"))])
-    kept.says("phone", 2)
-    await kept.later(8)
-    [stored] = await kept.write([push(3, update("a", base=1, n=1))])
-    assert stored is not None
-    assert [part.code for part in stored.rejected] == ["no_such_object"]
 
 
 # Failures, and the file

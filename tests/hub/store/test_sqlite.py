@@ -1,4 +1,4 @@
-"""The SQLite store under the contract, and what is its own: its file, its lock, its columns."""
+"""What is the SQLite store's own: its file, its lock, its columns."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -25,27 +25,7 @@ from hub.store.schema import APPLICATION_ID
 from hub.store.sqlite import SqliteStore
 from tests.hub.fakes import START, create, inline, rules, update
 from tests.hub.store.bench import ALL, push, sent, stored
-from tests.hub.store.contract import StoreContract
 from tests.hub.store.sqlite_bench import FaultyConnection, SqliteBench
-
-
-@pytest.fixture(
-    params=[(on_thread, True), (on_thread, False), (inline, True), (inline, False)],
-    ids=["thread-folded", "thread-unfolded", "inline-folded", "inline-unfolded"],
-)
-async def bench(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[SqliteBench]:
-    monkeypatch.setattr(sqlite, "FOLD_SECONDS", 3600.0)
-    open_executor, folds = request.param
-    bench = SqliteBench(tmp_path, open_executor, folds=folds)
-    await bench.open()
-    yield bench
-    await bench.store.close()
-
-
-class TestSqliteStore(StoreContract):
-    """The contract."""
 
 
 def opened(path: Path, open_executor: OpenExecutor = inline, **changes: Any) -> SqliteStore:

@@ -1,0 +1,61 @@
+"""How far long work at a start is: a bar for a person, plain lines in the log for a pipe.
+
+Whoever works knows nothing of terminals: it is given a `Progress`, begins it, and tells each part.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, TypeAlias
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+Tell: TypeAlias = Callable[[str, int, int], None]
+"""Of a part, how much is done of how much; the whole is 0 where nobody knows."""
+Progress: TypeAlias = Callable[[], AbstractContextManager[Tell]]
+TENTHS: Final = 10
+
+logger: Final = structlog.get_logger("store")
+
+
+@contextmanager
+def silent() -> Iterator[Tell]:
+    """Tell nobody."""
+    yield lambda _part, _done, _whole: None
+
+
+@contextmanager
+def bars() -> Iterator[Tell]:
+    """Draw a bar for each part, on standard error."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    tasks: dict[str, TaskID] = {}
+    with Bars(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as drawn:
+
+        def tell(part: str, done: int, whole: int) -> None:
+            if part not in tasks:
+                tasks[part] = drawn.add_task(part, total=None)
+            drawn.update(tasks[part], completed=done, total=whole or None)
+
+        yield tell
+
+
+@contextmanager
+def lines() -> Iterator[Tell]:
+    """Log a line when a part begins, and for each tenth of it."""
+    told: dict[str, int] = {}
+
+    def tell(part: str, done: int, whole: int) -> None:
+        tenth = done * TENTHS // whole if whole else 0
+        if told.get(part, -1) < tenth:
+            told[part] = tenth
+            logger.info("upgrading", part=part, **({"percent": 10 * tenth} if whole else {}))
+
+    yield tell
+
+
+def for_whom_it_is() -> Progress:
+    """Bars on a terminal, lines otherwise."""
+    return bars if sys.stderr.isatty() else lines
