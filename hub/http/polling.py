@@ -101,11 +101,14 @@ def _check_token(hub: Hub, request: Request) -> Grant:
 
 
 def _check_clock(request: Request, user: User) -> None:
-    """Refuse a client of another history: only a new start would make its rows right."""
+    """Refuse a client of another history: only a new start would make its rows right.
+
+    Clock 0 is that start. It has nothing from the hub, and so no deletion is owed to it.
+    """
     clock = request.logical_clock
     if clock > user.head:
         message = f"logical_clock is {clock}, above the hub's {user.head}"
-    elif clock < user.line:
+    elif 0 < clock < user.line:
         message = f"logical_clock is {clock}, from before deletions that the hub has forgotten"
     else:
         return

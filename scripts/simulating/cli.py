@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from scripts.simulating.hunting import hunt_all
 from tests.simulation.simulation import simulate
 
 MOST_SHOWN: Final = 10
@@ -68,12 +69,20 @@ def _tell(happened: Counter[str]) -> None:
 @click.option("--seeds", default=200, show_default=True, help="How many seeds to run.")
 @click.option("--first", default=0, show_default=True, help="The first of them.")
 @click.option("--seed", type=int, help="Replay this one, and print all that happens.")
-def main(seeds: int, first: int, seed: int | None) -> None:
+@click.option(
+    "--mutants",
+    is_flag=True,
+    help="Plant each known bug in turn, and say which seed shows it; --seeds are the most tried.",
+)
+def main(seeds: int, first: int, seed: int | None, *, mutants: bool) -> None:
     """Live through many worlds, each made of one seed: the hub, its devices, and all that fails."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if seed is not None:
         replay(seed)
+    elif mutants:
+        if not hunt_all(seeds):
+            raise SystemExit(1)
     elif not run_many(range(first, first + seeds), seeds):
         raise SystemExit(1)
 

@@ -321,3 +321,20 @@ async def test_a_poll_that_looked_while_deletions_went_is_refused(
         with pytest.raises(PollRefused, match="start again"):
             await ask(site, 1)
         assert await line(site) == 3
+
+
+@in_virtual_time
+async def test_a_new_polling_client_is_served_whatever_the_hub_has_forgotten(
+    tmp_path: Path,
+) -> None:
+    """Its clock is 0, which is below any line; told to start again with clock 0, it never could."""
+    async with a_short_memory(tmp_path / "hub.db") as site:
+        laptop = await writer_of(site, [create("a")], [create("b", n=1)], [delete("a")])
+        await received(laptop, 3)
+        await let_go(site)
+        assert await line(site) == 3
+        answer = await ask(site, 0)
+        told = [(each["type"], json.loads(each["json_data"])) for each in answer["diffs"]]
+        assert ("create", {"id": "b", "n": 1}) in told
+        assert not [each for each in told if each[1]["id"] == "a" and each[0] != "delete"]
+        assert answer["logical_clock"] == 3

@@ -33,6 +33,7 @@ class SlowDisk(Disk):
     ) -> None:
         super().__init__(connection)
         self.slow = 0.002
+        self.units = 0
         self._chance = chance
         self._synced = synced
         self._running = False
@@ -53,6 +54,7 @@ class SlowDisk(Disk):
             asyncio.get_running_loop().call_later(seconds, self._work)
 
     def _work(self) -> None:
+        self.units += 1
         self._run_next()
         if self._has_synced:
             self._has_synced = False

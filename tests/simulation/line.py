@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NETWORK = "network"
 PUSH = '{"type":"push"'
+ROOM = 5_000
+"""Bytes beyond its cap that a buffer may hold: the last step, what is told beside, one frame."""
 HOLDS = 4096
 """Bytes that a device may send before it has to wait."""
 
@@ -24,7 +26,8 @@ class Line:
     """A `hub.link.Link`; `device` is the other end. Each way keeps the order of its frames.
 
     Each end sees the break of a line in its own time, and frames that are on the way by then are
-    lost, the one that was half through among them. `stall`: the device's end takes nothing.
+    lost, the one that was half through among them. `stalled`: the device's end takes nothing;
+    `takes`: it will, when it has taken so many frames.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Line:
         self.heard = heard
         self.calm = False
         self.stalled = False
+        self.takes: int | None = None
+        self.most_buffered = high_water + ROOM
         self.closing: tuple[int, str] | None = None
         self.up_broken = False
         self.down_broken = False
@@ -48,6 +53,7 @@ class Line:
         self._slow = chance.choice((0.001, 0.005, 0.05, 0.3))
         self._due_up = 0.0
         self._due_down = 0.0
+        self._late_until = 0.0
         self._up: deque[str] = deque()
         self._down: deque[bytes] = deque()
         self._paused = False
@@ -128,8 +134,14 @@ class Line:
         self.buffered -= len(frame)
         self.taken += len(frame)
         self._moved_down.set()
+        self._grow_tired()
         self.heard.took(self, frame)
         return frame
+
+    def _grow_tired(self) -> None:
+        if self.takes is not None:
+            self.takes -= 1
+            self.stalled |= self.takes <= 0
 
     def _end(self) -> LinkClosed:
         if self.closing is None or self.up_broken:
@@ -144,6 +156,18 @@ class Line:
         now = self._loop.time()
         self._later(now + hub_knows_after, self.break_up)
         self._later(now + device_knows_after, self.break_down)
+
+    def leave_ghost(self, hub_knows_after: float) -> None:
+        """The device sees the end now; what it has said still arrives, late."""
+        now = self._loop.time()
+        self._late_until = now + self._chance.choice((0.0, 0.1, 0.3, 1.0))
+        self.break_down()
+        self._later(now + hub_knows_after, self.break_up)
+
+    def stall(self, seconds: float) -> None:
+        """The device takes nothing for so long."""
+        self.stalled = True
+        self._later(self._loop.time() + seconds, self.unstall)
 
     def break_up(self) -> None:
         """The hub sees the end; what came before it is still read."""
@@ -161,9 +185,13 @@ class Line:
 
     def unstall(self) -> None:
         self.stalled = False
+        self.takes = None
         self._moved_down.set()
 
     def _arrive_up(self, frame: str) -> None:
+        if self._loop.time() < self._late_until:
+            self._later(self._late_until, self._arrive_up, frame)
+            return
         self.waiting_up -= len(frame.encode())
         if not self.up_broken and self._due_up != float("inf"):
             self._up.append(frame)

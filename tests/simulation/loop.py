@@ -201,6 +201,10 @@ class SeededLoop(asyncio.BaseEventLoop):
         """Call `alarm` between two steps, when the party has made so many."""
         self._alarms[party] = steps, alarm
 
+    def forget_alarms(self) -> None:
+        """What was to happen after so many steps will not."""
+        self._alarms.clear()
+
     def kill(self, party: str) -> None:
         """Nothing of it runs any more; its tasks are kept, for to let go of one would run it."""
         self._dead.add(party)

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
+from contextlib import suppress
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from client import Device, State, World
-from client.errors import LinkFailed
+from client.errors import LinkFailed, SynchronizeTimeout
 from tests.simulation.disk import DeviceDisk, copy_file
 from tests.simulation.line import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from client.link import Link
     from tests.simulation.account import Place
     from tests.simulation.simulation import Simulation
 
 DAY = 86_400_000
 NAMES = tuple(f"t{n}" for n in range(1, 13))
+FIRST = 3
+"""Objects that each of the first makes."""
 FIELDS = ("a", "b", "c")
+Wish = Literal["any", "create", "update", "delete", "remake", "synchronize"]
+
+
+class NotingWorld(World):
+    """Notes each id that an edit is given."""
+
+    note: Callable[[str], None]
+
+    def new_id(self) -> str:
+        name = super().new_id()
+        self.note(name)
+        return name
 
 
 class Person:
@@ -43,10 +62,15 @@ class Person:
         self._chance = simulation.branch(f"{user}/{name}")
         self._path = simulation.folder / f"{user}-{name}.db"
         self._disk: DeviceDisk | None = None
-        self._life = 0
+        self.life = 0
         self._edits = 0
-        self._left = self._chance.randint(5, 30)
+        self._last_name = NAMES[0]
+        self.takes: int | None = None
+        self.is_offline = False
+        self._left = self._chance.randint(2, 14)
         self._busy = self._chance.choice((0.4, 3.0, 8.0))
+        self._urges: deque[Wish] = deque()
+        self._urged = asyncio.Event()
         self._token_life = self._chance.choice((None, 8_000, 30_000))
         self._skew = self._chance.choice((0, 0, -3 * DAY, 2 * DAY, 30 * DAY))
 
@@ -55,9 +79,10 @@ class Person:
     def start(self) -> None:
         if self.task is not None:
             return
-        self._life += 1
-        self.party = f"{self.user}/{self.name}#{self._life}"
+        self.life += 1
+        self.party = f"{self.user}/{self.name}#{self.life}"
         self._leaving = asyncio.Event()
+        self._urged = asyncio.Event()
         self._disk = DeviceDisk(self._path, self._chance)
         self.task = self._loop.start(self.party, self._run(self._disk))
 
@@ -68,18 +93,73 @@ class Person:
             storage=disk,
             name=self.name,
             connect=self._connect,
-            world=World(now=self._now, chance=self._fresh_chance()),
+            world=self._world(),
         )
         async with device:
             self.device = device
             while not self._leaving.is_set():
-                await asyncio.sleep(self._chance.random() * self._busy)
-                if self._simulation.is_calm or self._left == 0:
-                    await self._leaving.wait()
-                else:
-                    self._left -= 1
-                    await self._edit(device)
+                await self._wait_for_urge()
+                if not self._leaving.is_set() and not self._simulation.is_calm:
+                    await self._act(device)
             self.device = None
+
+    def _world(self) -> World:
+        world = NotingWorld(
+            now=self._now, chance=self._fresh_chance(), steady=self._simulation.steady
+        )
+        world.note = partial(self._simulation.account.make, self.place)
+        return world
+
+    async def _wait_for_urge(self) -> None:
+        """Until somebody urges it on, it has a mind to do something itself, or it has to leave."""
+        if self._urges:
+            await asyncio.sleep(self._chance.random() * 0.1)
+            return
+        rests = self._left == 0 or self._simulation.is_calm
+        self._urged.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if rests else self._chance.random() * self._busy):
+                await self._urged.wait()
+
+    async def _act(self, device: Device) -> None:
+        if self._urges:
+            wish = self._urges.popleft()
+        elif self._left:
+            self._left -= 1
+            wish = "synchronize" if self._chance.random() < 0.15 else "any"
+        else:
+            return
+        if wish == "synchronize":
+            await self._synchronize(device)
+        elif wish == "remake":
+            await self._remake(device)
+        else:
+            await self._edit(device, wish)
+
+    async def _remake(self, device: Device) -> None:
+        """Make anew what is there, and delete it."""
+        for name in self._known()[:1]:
+            await self._edit_one(device, "create", name, self._fields(name))
+            await self._edit_one(device, "delete", name, self._fields(name))
+
+    async def _synchronize(self, device: Device) -> None:
+        """Once level, it has all that had been handed out when it asked."""
+        account = self._simulation.account
+        head = account.handed_out[self.user]
+        with suppress(SynchronizeTimeout):
+            await device.synchronize(20.0)
+            account.check_level(self.place, device.status.clock, head)
+
+    def begin(self) -> None:
+        """Start, and make something that the others will see."""
+        self._urges.extend(["create"] * FIRST)
+        self.start()
+
+    def urge(self, count: int, wish: Wish = "any") -> None:
+        """Have it do so many things at once; who is away does them on coming back, if at all."""
+        if self.device is not None:
+            self._urges.extend([wish] * count)
+            self._urged.set()
 
     def _fresh_chance(self) -> Random:
         return Random(self._chance.getrandbits(64))
@@ -88,6 +168,7 @@ class Person:
         """Close the device in good order."""
         if self.task is not None:
             self._leaving.set()
+            self._urged.set()
             self._simulation.note(f"{self.party} leaves")
             task, party = self.task, self.party
             await asyncio.wait([task])
@@ -104,21 +185,26 @@ class Person:
         self._simulation.note(f"{self.party} is killed")
         self._loop.kill(self.party)
         self.task = self.device = None
+        self._urges.clear()
         after = self._simulation.after_death
         if self.line is not None:
             self.line.cut(after(), 0.0)
         self._leave_file_behind()
 
     def _leave_file_behind(self) -> None:
-        left = copy_file(self._path, self._path.with_suffix(f".{self._life}"))
+        left = copy_file(self._path, self._path.with_suffix(f".{self.life}"))
         if self._disk is not None and hasattr(self._disk, "file"):
             self._disk.file._connection.close()
         self._path = left
 
     # Its line
 
+    def set_clock(self, by: int) -> None:
+        """Somebody sets its clock, by so many milliseconds."""
+        self._skew += by
+
     def _now(self) -> int:
-        return self._simulation.now() + self._skew
+        return self._simulation.steady() + self._skew
 
     async def _token(self) -> str:
         await asyncio.sleep(self._chance.random() * 0.1)
@@ -131,9 +217,10 @@ class Person:
     async def _connect(self) -> Link:
         await asyncio.sleep(self._chance.random() * 0.05)
         site = self._simulation.site
-        if not site.is_up:
+        if not site.is_up or self.is_offline:
             raise LinkFailed("there is nobody")
         self.line = self._simulation.new_line(self)
+        self.line.takes, self.takes = self.takes, None
         site.serve(self.line)
         return self.line.device
 
@@ -147,13 +234,15 @@ class Person:
         assert self.device is not None
         await self._edit(self.device)
 
-    async def _edit(self, device: Device) -> None:
+    async def _edit(self, device: Device, wish: Wish = "any") -> None:
         if device.status.state is State.STOPPED:
             raise AssertionError(f"the device stopped: {device.status.error}")
-        if self._chance.random() < 0.15:
+        if wish == "any" and self._chance.random() < 0.15:
             await self._edit_many(device)
             return
-        kind, name, fields = self._sketch()
+        await self._edit_one(device, *self._sketch(wish))
+
+    async def _edit_one(self, device: Device, kind: str, name: str, fields: dict[str, Any]) -> None:
         made = self._begin(device, kind, name, fields)
         match kind:
             case "create":
@@ -167,17 +256,29 @@ class Person:
     async def _edit_many(self, device: Device) -> None:
         made = []
         async with device.batch() as batch:
-            for name in self._chance.sample(NAMES, 3):
+            known = self._known()
+            for name in self._chance.sample(known if len(known) >= 3 else NAMES, 3):
                 fields = self._fields(name)
                 batch.update("tasks", fields)
                 made.append(self._begin(device, "update", name, fields))
         for one in made:
             self._finish(one)
 
-    def _sketch(self) -> tuple[str, str, dict[str, Any]]:
-        kind = self._chance.choice(("create", "create", "update", "update", "update", "delete"))
-        name = self._chance.choice(NAMES)
+    def _sketch(self, wish: Wish) -> tuple[str, str, dict[str, Any]]:
+        kinds = ("create", "create", "create", "update", "update", "update", "update", "delete")
+        kind = wish if wish in kinds else self._chance.choice(kinds)
+        name = self._chance.choice(self._known() or NAMES if kind != "create" else NAMES)
+        if self._chance.random() < 0.25:
+            name = self._last_name
+        self._last_name = name
         return kind, name, self._fields(name)
+
+    def _known(self) -> tuple[str, ...]:
+        """Objects that it sees, mostly: to edit what is not there is soon refused."""
+        if self.device is None or self._chance.random() < 0.1:
+            return ()
+        parts = self.device._parts
+        return tuple(f["id"] for f in parts.local.replica.shown("tasks")) if parts else ()
 
     def _fields(self, name: str) -> dict[str, Any]:
         fields: dict[str, Any] = {"id": name}

@@ -20,33 +20,23 @@ from hub.hub import Hub
 from tests.simulation.account import Account
 from tests.simulation.line import Line
 from tests.simulation.loop import SeededLoop
+from tests.simulation.mood import mood_of
 from tests.simulation.person import NAMES, Person
+from tests.simulation.poller import Poller
 from tests.simulation.site import Site, WatchedStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 START = 1_790_000_000_000
+DAY_MS = 86_400_000
+MOST_PEOPLE = 9
+MOST_BACK = 3_000_000
+"""Ms: from an hour on devices would follow, and stamp edits lower than before."""
+MOST_AT_REST = 30
+"""Units of work of a hub at rest in half a minute: retention may look at users who are due."""
 RAM = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 LONGEST_CALM = 600.0
-
-
-class Sizes(NamedTuple):
-    """How small everything is made, so that half-ways and fallings behind happen at all."""
-
-    log_pushes: int
-    send_buffer: int
-    page_bytes: int
-    last_step: int
-    fold_rows: int
-    under_way: int
-
-
-SIZES = (
-    Sizes(4, 600, 100, 2, 2, 4),
-    Sizes(6, 2_000, 300, 4, 20, 8),
-    Sizes(1_000, 1_000, 65_536, 64, 8_000, 64),
-)
 
 
 class Told(NamedTuple):
@@ -70,17 +60,19 @@ class Simulation:
         self._is_over = False
         self._say = say
         self._trace = hashlib.sha256()
-        self._chance = self.branch("fate")
-        self.sizes = self._chance.choice(SIZES)
-        self.has_power_cuts = self._chance.random() < 0.3
+        self.chance = self.branch("fate")
+        self.mood = mood_of(self.branch("mood"))
+        self._days = 0.0
+        self._put_back = 0
         self.loop = SeededLoop(self.branch("loop"), self._on_step)
         self.account = Account(self.now, self.note)
         self.site = Site(self)
         self._lines: list[Line] = []
         self.people = self._people()
+        self.poller = Poller(self)
 
     def _people(self) -> list[Person]:
-        count = self._chance.randint(3, 8)
+        count = self.chance.randint(3, 6)
         users = ("ada", "ada", "ada", "bob") if count > 4 else ("ada",)
         return [Person(self, users[n % len(users)], f"d{n}") for n in range(count)]
 
@@ -92,7 +84,22 @@ class Simulation:
 
     def now(self) -> int:
         """The hub's clock, ms."""
-        return START + round(self.loop.time() * 1000)
+        return self.steady() - self._put_back
+
+    def steady(self) -> int:
+        """A clock that nobody sets, ms: it goes on while machines sleep."""
+        return START + round(self.loop.time() * 1000 + self._days * DAY_MS)
+
+    def put_hub_clock_back(self, by: int) -> None:
+        """Somebody puts the hub's clock back, by so many ms; no device then begins lower."""
+        if self._put_back + by < MOST_BACK:
+            self._put_back += by
+
+    def pass_days(self, days: float) -> None:
+        """All clocks go on, and nobody does anything: no timer of the loop runs out."""
+        self.note(f"{days} days pass")
+        self._days += days
+        self.account.confuse()
 
     def note(self, event: str) -> None:
         if self._is_over:
@@ -107,11 +114,11 @@ class Simulation:
 
     def after_death(self) -> float:
         """Seconds until the other end of a line notices; a ghost may be believed in for long."""
-        return self._chance.choice((0.0, 0.1, 2.0, 20.0)) if not self.is_calm else 0.0
+        return self.chance.choice((0.0, 0.1, 2.0, 20.0)) if not self.is_calm else 0.0
 
     def new_line(self, person: Person) -> Line:
         name = f"{person.user}/{person.name}:{len(self._lines)}"
-        size = self.sizes.send_buffer
+        size = self.mood.sizes.send_buffer
         line = Line(name, self.loop, self.branch(name), size, self.account)
         line.calm = self.is_calm
         self._lines.append(line)
@@ -132,9 +139,11 @@ class Simulation:
             cleaning.callback(self.loop.close)
             cleaning.callback(self.loop.bury)
             for name, value in (
-                ("hub.catchup.PAGE_BYTES", self.sizes.page_bytes),
-                ("hub.catchup.LAST_STEP", self.sizes.last_step),
-                ("hub.store.sqlite.FOLD_ROWS", self.sizes.fold_rows),
+                ("hub.catchup.PAGE_BYTES", self.mood.sizes.page_bytes),
+                ("hub.catchup.LAST_STEP", self.mood.sizes.last_step),
+                ("hub.store.sqlite.FOLD_ROWS", self.mood.sizes.fold_rows),
+                ("hub.store.folding.STEP_ROWS", self.mood.sizes.step_rows),
+                ("protocol.replica.HistoryGap", self.account.gap),
             ):
                 cleaning.enter_context(patch(name, value))
             self._live_through()
@@ -153,106 +162,43 @@ class Simulation:
 
     async def _live(self) -> None:
         self.site.start()
-        late = self._chance.randint(0, len(self.people) - 2)
+        late = self.chance.randint(0, len(self.people) - 2)
         for person in self.people[late:]:
-            person.start()
-        for _turn in range(self._chance.randint(8, 16)):
-            await asyncio.sleep(self._chance.random() * 1.5)
+            person.begin()
+        for _turn in range(self.chance.randint(4, 8)):
+            await asyncio.sleep(self.chance.random() * 1.5)
             await self._befall()
             self._check_troubles()
         await self._calm()
         await self._check_all()
+        await self._check_rest()
         await self._end()
 
     async def _befall(self) -> None:
-        what = self._chance.choices(
-            (
-                self._cut,
-                self._join,
-                self._stall,
-                self._kill_person,
-                self._kill_hub,
-                self._stop_hub,
-                self._leave,
-                self._slow_disk,
-                self._fail_write,
-                self._long_silence,
-            ),
-            (6, 3, 3, 4, 4, 1, 2, 2, 3, 0.5),
-        )[0]
-        name = what.__name__.strip("_")
-        self.account.happened[name] += 1
-        self.note(name)
-        await what()
+        danger = self.chance.choices(self.mood.dangers, self.mood.weights)[0]
+        self.account.happened[danger.name] += 1
+        self.note(danger.name)
+        await danger.happen(self)
 
-    def _someone(self) -> Person:
-        return self._chance.choice(self.people)
+    # What those need who make things happen
 
-    async def _cut(self) -> None:
-        line = self._someone().line
-        if line is not None:
-            line.cut(self.after_death(), self.after_death())
+    def someone(self) -> Person:
+        return self.chance.choice(self.people)
 
-    async def _join(self) -> None:
-        """One comes who was not there from the beginning; the line may not hold for long."""
-        person = next((p for p in self.people if p.task is None), self._someone())
-        person.start()
-        await asyncio.sleep(self._chance.random())
-        if person.line is not None and self._chance.random() < 0.5:
-            person.line.cut(0.0, 0.0)
+    def newcomer(self) -> Person:
+        """Somebody who was never there before, or anybody if that is everybody."""
+        idle = next((person for person in self.people if person.life == 0), None)
+        if idle is None and len(self.people) < MOST_PEOPLE:
+            idle = Person(self, "ada", f"d{len(self.people)}")
+            self.people.append(idle)
+        return idle or self.someone()
 
-    async def _stall(self) -> None:
-        line = self._someone().line
-        if line is not None:
-            line.stalled = True
-            seconds = self._chance.choice((0.5, 5.0, 90.0))
-            line._later(self.loop.time() + seconds, line.unstall)
+    def neighbours(self, person: Person) -> list[Person]:
+        """The other devices of the same user."""
+        return [p for p in self.people if p.user == person.user and p is not person]
 
-    async def _kill_person(self) -> None:
-        person = self._someone()
-        self.loop.after_steps(person.party, self._chance.randint(1, 60), person.kill)
-        await asyncio.sleep(self._chance.random())
-        person.kill()
-        await asyncio.sleep(self._chance.random())
-        person.start()
-
-    async def _kill_hub(self) -> None:
-        power = self.has_power_cuts and self._chance.random() < 0.5
-
-        def kill() -> None:
-            self.site.kill(power=power)
-
-        if self.site.is_up:
-            self.loop.after_steps(self.site.party, self._chance.randint(1, 150), kill)
-            await asyncio.sleep(self._chance.random())
-            kill()
-        await asyncio.sleep(self._chance.choice((0.0, 0.5, 3.0)))
-        self.site.start()
-
-    async def _stop_hub(self) -> None:
-        await self.site.stop()
-        await asyncio.sleep(self._chance.random())
-        self.site.start()
-
-    async def _leave(self) -> None:
-        person = self._someone()
-        await person.leave()
-        await asyncio.sleep(self._chance.random() * 3)
-        person.start()
-
-    async def _slow_disk(self) -> None:
-        for disk in self.site.disks:
-            disk.slow = self._chance.choice((0.002, 0.05, 1.0))
-
-    async def _fail_write(self) -> None:
-        if self.site.is_up:
-            disk = self.site.disks[0]
-            disk.slow = self._chance.choice((disk.slow, 0.5))
-            await asyncio.sleep(self._chance.random() * disk.slow)
-            disk.interrupt_after = self._chance.randint(1, 300)
-
-    async def _long_silence(self) -> None:
-        await asyncio.sleep(self._chance.choice((20, 70)))
+    def kill_hub(self) -> None:
+        self.site.kill(power=self.mood.has_power_cuts and self.chance.random() < 0.5)
 
     # The calm
 
@@ -263,9 +209,14 @@ class Simulation:
             line.calm = True
             line.unstall()
         self.site.start()
+        self.loop.forget_alarms()
+        self.account.on_commit = None
+        self.account.on_push.clear()
         for disk in self.site.disks:
             disk.slow, disk.interrupt_after = 0.002, None
+        self.site.fail_commit = None
         for person in self.people:
+            person.is_offline = False
             person.start()
         async with asyncio.timeout(LONGEST_CALM):
             for _round in range(2):
@@ -275,13 +226,19 @@ class Simulation:
     async def _level(self, person: Person) -> None:
         while person.device is None:
             await asyncio.sleep(0.1)
+        head = self.account.handed_out[person.user]
         await person.device.synchronize(None)
+        self.account.check_level(person.place, person.device.status.clock, head)
 
     async def _check_all(self) -> None:
         self._check_troubles()
+        if self.account.happened["poll"]:
+            await self.poller.check()
+            for person in self.people:
+                await self._level(person)
         for user, record in self.account.records.items():
             rows = await self.site.store.log(user, 0, 10**9)
-            record.check_log(rows)
+            record.check_log_rows(rows)
             self.account.check_acked(user, rows)
             keys = [("tasks", name) for name in NAMES]
             record.check_objects(await self.site.store.objects(user, keys))
@@ -297,6 +254,14 @@ class Simulation:
         assert device.status.clock == record.head
         person.check_claims(self.account.arrived[person.place])
         record.check_told(person.name, device.setbacks.values(), 0)
+
+    async def _check_rest(self) -> None:
+        """Where nothing happens, the store has nothing to do, and holds nothing back."""
+        await asyncio.sleep(5.0)
+        units = sum(disk.units for disk in self.site.disks)
+        await asyncio.sleep(30.0)
+        assert sum(disk.units for disk in self.site.disks) <= units + MOST_AT_REST
+        assert self.site.store._ledger.unfolded == 0, "something is never folded"
 
     async def _end(self) -> None:
         for person in self.people:
@@ -320,7 +285,9 @@ def simulate(
     """Run the world of a seed in a folder of its own."""
     where = RAM if RAM.is_dir() else None
     # When garbage goes, what it ends goes on as steps of the loop: the same ones each time.
+    # What there is before the first world is frozen, so that to collect costs one world's garbage.
     gc.collect()
+    gc.freeze()
     gc.disable()
     try:
         with tempfile.TemporaryDirectory(prefix="simulation-", dir=where) as folder:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hub.auth import Grant
 from hub.errors import Unauthorized
+from hub.http.polling import Poll, poll
 from hub.limits import Limits
 from hub.store.ledger import Ledger, Rules
+from hub.store.retiring import Retiring
 from hub.store.sqlite import SqliteStore
 from tests.machine.files import empty_file
 from tests.simulation.account import MAX_OBJECT_BYTES
 from tests.simulation.disk import SlowDisk, copy_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hub.store.interface import Incoming, Stored
+    from hub.store.memory import Memory
+    from hub.store.retention import Horizon, Looked
     from tests.simulation.line import Line
     from tests.simulation.simulation import Simulation
+
+T = TypeVar("T")
 
 
 class Tokens:
@@ -48,9 +55,24 @@ class WatchedLedger(Ledger):
     def commit(
         self, group: Sequence[Incoming], connection: sqlite3.Connection
     ) -> Sequence[Stored | None]:
-        stored = super().commit(group, connection)
+        with self._simulation.site.striking(connection):
+            stored = super().commit(group, connection)
         self._simulation.account.stored(group, stored, self._simulation.now())
         return stored
+
+    def look(
+        self, horizon: Horizon, after: tuple[int, int], connection: sqlite3.Connection
+    ) -> Looked:
+        looked = super().look(horizon, after, connection)
+        self._simulation.account.looked(looked, horizon, connection)
+        return looked
+
+    def retire(
+        self, pages: int, work: Callable[[sqlite3.Connection, Memory], T], connection: Any
+    ) -> T:
+        done = super().retire(pages, work, connection)
+        self._simulation.account.kept(connection)
+        return done
 
 
 class WatchedStore(SqliteStore):
@@ -61,6 +83,7 @@ class WatchedStore(SqliteStore):
     def __init__(self, simulation: Simulation, *args: Any) -> None:
         super().__init__(*args)
         self._ledger = self.ledger_class(args[1], simulation)
+        self._retiring = Retiring(self._ledger, self._write)
 
 
 class Site:
@@ -73,6 +96,7 @@ class Site:
         self.party = ""
         self.disks: list[SlowDisk] = []
         self.lines: list[Line] = []
+        self.fail_commit: int | None = None
         self._simulation = simulation
         self._loop = simulation.loop
         self._chance = simulation.branch("hub")
@@ -90,6 +114,7 @@ class Site:
         self.disks, self.lines, self._synced = [], [], None
         self._stopping = asyncio.Event()
         self._serving: dict[asyncio.Task[None], None] = {}
+        self._polls: dict[asyncio.Task[Poll], None] = {}
         self._simulation.note(f"{self.party} starts")
         self.task = self._loop.start(self.party, self._run())
 
@@ -112,8 +137,10 @@ class Site:
             await asyncio.wait(self._serving, timeout=10)
         for session in tuple(self.hub.sessions):
             session.link.abort()
-        if self._serving:
-            await asyncio.wait(self._serving, timeout=1)
+        for polling in tuple(self._polls):
+            polling.cancel()
+        if self._serving or self._polls:
+            await asyncio.wait((*self._serving, *self._polls), timeout=1)
         assert not self._serving, "a session outlives its line"
 
     def _rules(self) -> Rules:
@@ -124,6 +151,7 @@ class Site:
             max_ahead=60_000,
             max_object_bytes=MAX_OBJECT_BYTES,
             max_depth=64,
+            retention=self._simulation.mood.keeps,
         )
 
     def _new_log_id(self) -> str:
@@ -131,7 +159,7 @@ class Site:
         return f"log-{self._names}"
 
     def _limits(self) -> Limits:
-        sizes = self._simulation.sizes
+        sizes = self._simulation.mood.sizes
         return Limits(
             max_object_bytes=MAX_OBJECT_BYTES,
             max_log_pushes=sizes.log_pushes,
@@ -144,9 +172,21 @@ class Site:
         self.disks.append(disk)
         return disk
 
+    @contextmanager
+    def striking(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Let the commit fail that comes now, if one has to: after so many steps of SQLite's."""
+        steps, self.fail_commit = self.fail_commit, None
+        if steps is not None:
+            connection.set_progress_handler(self.disks[0]._striker(steps), 1)
+        try:
+            yield
+        finally:
+            if steps is not None:
+                connection.set_progress_handler(None, 0)
+
     def _on_sync(self) -> None:
         """What the disk holds at the last sync is what a power cut leaves."""
-        if self._simulation.has_power_cuts:
+        if self._simulation.mood.has_power_cuts:
             self._synced = copy_file(self.path, self.path.with_suffix(f".{self.life}-synced"))
 
     def serve(self, line: Line) -> None:
@@ -155,6 +195,14 @@ class Site:
         self._serving[task] = None
         done = partial(self._served, self._serving)
         task.add_done_callback(done, context=self._loop.context_of(self.party))
+
+    def poll(self, body: bytes) -> asyncio.Task[Poll]:
+        """As over HTTP: the hub goes on with it though nobody may wait for the answer any more."""
+        task = self._loop.start(self.party, poll(self.hub, body))
+        self._polls[task] = None
+        done = partial(_polled, self._polls)
+        task.add_done_callback(done, context=self._loop.context_of(self.party))
+        return task
 
     def _served(self, serving: dict[asyncio.Task[None], None], task: asyncio.Task[None]) -> None:
         del serving[task]
@@ -196,3 +244,10 @@ class Site:
             disk.connection.close()
         self.store._lock.release()
         self.path = left
+
+
+def _polled(polls: dict[asyncio.Task[Poll], None], task: asyncio.Task[Poll]) -> None:
+    """What became of it is for who polled to hear, if that one is still there."""
+    del polls[task]
+    if not task.cancelled():
+        task.exception()

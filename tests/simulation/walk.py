@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tests.simulation.simulation import SIZES, Simulation
+from tests.simulation.mood import KEEPS, SIZES
+from tests.simulation.simulation import Simulation
 
 if TYPE_CHECKING:
     from tests.simulation.person import Person
@@ -28,8 +29,7 @@ class Walk(Simulation):
         self.way = way
         self.steps = steps
         self.broke = False
-        self.sizes = SIZES[0]
-        self.has_power_cuts = False
+        self.mood = self.mood._replace(sizes=SIZES[0], keeps=KEEPS[0], has_power_cuts=False)
         self.people = self.people[:2]
         for person in self.people:
             person.rest()
