@@ -17,7 +17,7 @@ PAGE: Final = (ROOT / "docs" / "testing.md").read_text()
 SHORT: Final = {
     "scripts/simulate --seeds 1000": "scripts/simulate --seeds 3",
     "scripts/faults": "scripts/faults --when fresh --call fdatasync --stride 99",
-    "scripts/kills": "scripts/kills --rounds 2",
+    "scripts/kills --minutes 10": "scripts/kills --rounds 2",
     "scripts/fuzz": "scripts/fuzz --frames 500",
     "scripts/soak --nightly": "scripts/soak --minutes 0.06 --users 2 --rate 50",
 }

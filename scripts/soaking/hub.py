@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from hub import logs
 from hub.limits import Limits
 from hub.process import let_sockets_go_first, spare_the_collector
 from hub.server import serving
@@ -49,6 +50,8 @@ def main() -> None:
     """Read the command line and serve."""
     spare_the_collector()
     let_sockets_go_first()
+    # Standard output is a pipe that nobody reads behind the ready line: full, it would stop us.
+    logs.configure("warning", "json")
     uvloop.run(serve(Path(sys.argv[1])))
 
 

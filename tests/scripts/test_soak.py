@@ -68,6 +68,23 @@ async def test_a_hub_counts_its_tasks_and_the_system_the_rest(tmp_path: Path) ->
         assert empty.wal_bytes == wal_bytes > 0
 
 
+async def test_a_soaked_hub_prints_one_line_and_no_log(tmp_path: Path) -> None:
+    """Nobody reads the pipe any more: when it was full, four minutes on, the hub stood still."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "scripts.soaking.hub", str(tmp_path), cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        url = (await process.stdout.readline()).split()[1].decode()
+        device = Device(parse_uri(url), "ada", "phone", Faults(), Account())
+        await device.come()
+        await device.leave()
+        process.terminate()
+        assert await process.stdout.read() == b""
+        await process.wait()
+
+
 async def test_a_hub_that_is_gone_is_said(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await process.wait()
