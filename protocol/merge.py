@@ -234,7 +234,8 @@ class _Bench:
             return
         self.keep(stored, _fitting(self, apply(current, stored, terms.clock, terms.device)))
         # A device takes the clock of a push that does not differ for that of a new object's birth.
-        self.differs |= stored.json_data != diff.json_data or stored.was.born != terms.clock
+        born = stored.was.born or terms.clock
+        self.differs |= stored.json_data != diff.json_data or born != terms.clock
         older = [name for name in stored.was.kept if name in diff.json_data]
         if older:
             self.put_by(index, diff, older)

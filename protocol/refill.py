@@ -89,7 +89,7 @@ def _seen(offer: Offer, place: Place | None) -> int | None:
 
 
 def _deletion(offer: Offer, _held: Held | None = None) -> StoredDiff:
-    return _stored(offer, {"id": offer.diff.json_data["id"]}, offer.was.created)
+    return _stored(offer, {"id": offer.diff.json_data["id"]}, born=0)
 
 
 def _deletion_of_deleted(offer: Offer, grave: Tombstone) -> StoredDiff | None:

@@ -11,6 +11,7 @@ import msgspec
 from hub.retention import Retention
 from hub.store.interface import Incoming, Stored
 from protocol.diffs import Object, Tombstone
+from protocol.history import NO_HISTORY
 from protocol.records import LostFields, RejectedEdit
 from tests.machine.keeping import Gone, Keeping
 from tests.model.hub import POLLER, ModelHub, fold
@@ -45,6 +46,8 @@ class Record:
         self.model = ModelHub(max_object_bytes=max_object_bytes)
         self.states: list[State] = [{}]
         self.changed: list[dict[Key, int]] = [{}]
+        self.history = NO_HISTORY
+        self.lineage: list[tuple[str, int, str]] = []
         self.happened = happened
         self._keys: set[Key] = set()
         self._fields: dict[str, set[str]] = {}
@@ -54,11 +57,6 @@ class Record:
     @property
     def head(self) -> int:
         return self.model.head
-
-    @property
-    def line(self) -> list[tuple[str, int, str]]:
-        """Each push by who made it and what is in it: one line of pushes and no other begins so."""
-        return [(push["device"], push["push_id"], repr(push["diffs"])) for push in self.model.log]
 
     @property
     def keys(self) -> list[Key]:
@@ -117,6 +115,10 @@ class Record:
             now=now,
             again=incoming.again,
             polled=incoming.polled,
+            continues=tuple(
+                (place.log_id, place.logical_clock) for place in self.history.continues
+            ),
+            opened=self.history.opened,
         )
         if expected is not None:
             expected["differs"] |= len(left) < len(incoming.diffs)
@@ -138,6 +140,7 @@ class Record:
         self.keeping.stored_at[clock] = now
         self.keeping.see(incoming.device, now)
         assert clock == len(self.states), "a clock was left out or given twice"
+        self.lineage.append((incoming.device, incoming.push_id, repr(expected["diffs"])))
         self._ids.append({diff["id"] for diff in incoming.diffs})
         self._account(incoming)
         objects = self.model.objects()
@@ -154,7 +157,9 @@ class Record:
         """An edit is decided once: a device that sends it anew says `again`, and it is left out."""
         for diff in incoming.diffs:
             name = diff["id"]
-            if name not in self._fields:
+            if diff.get("was"):
+                self.happened["offered"] += 1
+            elif name not in self._fields:
                 self._fields[name] = diff["json_data"].keys() - {"id"}
             else:
                 assert incoming.again or incoming.polled, f"the edit {name} was stored twice"

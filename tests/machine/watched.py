@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hub.store.sqlite import SqliteStore
+from protocol.history import NO_HISTORY
 from tests.machine.keeping import Gone, Sight
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hub.store.interface import Incoming, Stored
+    from protocol.history import History
     from tests.machine.world import World
 
 
@@ -30,6 +32,12 @@ class Watched(SqliteStore):
             self._world.unheard = ()
         self._world.observe(group, stored)
         return stored
+
+    def history_of(self, user: str) -> History:
+        """The history in which the writer decides."""
+        memory = self._ledger._memory
+        entry = memory.known_user(user) if memory is not None else None
+        return entry.history if entry is not None else NO_HISTORY
 
     def received(self, user: str, device: str, clock: int) -> None:
         self._world.record(user).keeping.see(device, self._world.now, clock)

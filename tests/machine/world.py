@@ -271,7 +271,13 @@ class World:
         self.happened["group of two users"] += len({incoming.user for incoming in group}) > 1
         for incoming, what in zip(group, stored, strict=True):
             self._check_fence(incoming, what)
-            self.record(incoming.user).observe(incoming, what, self.now)
+            self._current(incoming.user).observe(incoming, what, self.now)
+
+    def _current(self, user: str) -> Record:
+        """A user's record, which is told in which history the hub decides."""
+        record = self.record(user)
+        record.history = self.store.history_of(user)
+        return record
 
     def _check_fence(self, incoming: Incoming, stored: Stored | None) -> None:
         """Nothing that an older socket had under way is stored after a newer one's welcome."""
@@ -291,7 +297,7 @@ class World:
         for incoming in group:
             log = logs[incoming.user]
             row = log[0] if log else None
-            if self.record(incoming.user).observe_row(incoming, row, self.now):
+            if self._current(incoming.user).observe_row(incoming, row, self.now):
                 log.popleft()
 
     def observe_gone(self, found: Mapping[str, Gone]) -> None:
@@ -424,7 +430,7 @@ class World:
         """A device that is not half-way holds the fold of the log up to its clock."""
         record, position = self.record(phone.user), phone.replica.position
         held = server_state(phone)
-        phone.line_seen = record.line[: phone.level]
+        phone.line_seen = record.lineage[: phone.level]
         if position.half is None:
             assert held == record.states[position.clock]
             return

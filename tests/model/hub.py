@@ -4,8 +4,9 @@ The product is tested against this model, so it shares no code with it and does 
 Where the product keeps a stamp beside each field, the model keeps everything that ever happened to
 an object, in order, and reads the stamps off that list each time.
 
-Its only subject is the merge: section 4, the well-formedness of section 3, and what section 5 says
-of `push_id`, `again`, `lost` and `rejected`. It knows no policy, no frames and no polling answers.
+Its only subject is the merge: section 4, the well-formedness of section 3, what section 5 says of
+`push_id`, `again`, `lost` and `rejected`, and, in `refill.py`, section 10. It knows no policy, no
+frames and no polling answers.
 A comment that begins with "Reading:" marks a place where the text leaves a choice.
 """
 
@@ -14,13 +15,13 @@ from __future__ import annotations
 import copy
 import json
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from tests.model.events import NO_EFFECT, Event, Key, Outcome, Push, Rejected
+from tests.model.refill import Refills, is_offer, is_past
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-Key = tuple[str, str]
-"""The model and the id of an object."""
 
 POLLER = "mobync"
 GREATEST_INTEGER = 2**53 - 1
@@ -28,50 +29,7 @@ GREATEST_DEPTH = 64
 NOTHING: Mapping[Key, dict[str, Any]] = {}
 
 
-class Event(NamedTuple):
-    """Something that happened to an object: `kind` is "created", "set" or "deleted".
-
-    `timestamp` is the one that the hub compared; `fields` are what was created or set.
-    """
-
-    kind: str
-    clock: int
-    timestamp: int
-    device: str
-    fields: dict[str, Any]
-
-
-class Push(NamedTuple):
-    """The push being decided; `deleted` names the objects that a diff of it has deleted so far."""
-
-    clock: int
-    device: str
-    latest_timestamp: int
-    again: bool
-    polled: bool
-    deleted: set[Key]
-
-    @property
-    def knows_its_own(self) -> bool:
-        """Whether what this same device wrote earlier counts as known to it (section 4, rule 1)."""
-        return not self.again and not self.polled
-
-
-class Outcome(NamedTuple):
-    """Of one diff: what goes out, None if it has no effect, and the fields that lost."""
-
-    diff: dict[str, Any] | None
-    lost: dict[str, int]
-
-
-NO_EFFECT = Outcome(None, {})
-
-
-class Rejected(Exception):
-    """The hub refuses one diff; the argument is the code."""
-
-
-class ModelHub:
+class ModelHub(Refills):
     """One user's hub: `push` decides and stores; `objects`, `tombstones` and `log` show the rest.
 
     `max_ahead_ms`: how far a timestamp may lie ahead of the hub's clock. `max_object_bytes`: the
@@ -92,7 +50,10 @@ class ModelHub:
     def objects(self) -> dict[Key, dict[str, Any]]:
         """Every object that is there: its fields, with `id`, and the clock of its last change."""
         return {
-            key: {"fields": self._fields(key), "logical_clock": events[-1].clock}
+            key: {
+                "fields": self._fields(key),
+                "logical_clock": max(event.clock for event in events),
+            }
             for key, events in self._history.items()
             if self._state(key) == "there"
         }
@@ -137,6 +98,8 @@ class ModelHub:
         now: int,
         again: bool = False,
         polled: bool = False,
+        continues: tuple[tuple[str, int], ...] = (),
+        opened: int = 0,
     ) -> dict[str, Any] | None:
         """Decide and store a push at the hub's time `now` (ms); None if it is stored already.
 
@@ -151,7 +114,7 @@ class ModelHub:
             self._last_push_ids[device] = push_id
         latest = now + self.max_ahead_ms
         stored = self._decide_all(
-            Push(self.head + 1, device, latest, again, polled, deleted=set()), diffs
+            Push(self.head + 1, device, latest, again, polled, set(), continues, opened), diffs
         )
         stored["push_id"] = push_id
         self.head += 1
@@ -183,7 +146,7 @@ class ModelHub:
             "diffs": effective,
             "lost": lost,
             "rejected": rejected,
-            "differs": differs(effective, diffs),
+            "differs": differs(effective, diffs, push.clock),
         }
 
     def _log_holds(self, diff: Any) -> bool:
@@ -196,15 +159,17 @@ class ModelHub:
         """Decide one diff by the first table of section 4, a row a case."""
         if not is_well_formed(diff):
             raise Rejected("invalid_diff")
-        if push.again and diff["logical_clock"] < self._oldest_base():
-            raise Rejected("too_old")
         key = (diff["model"], diff["json_data"]["id"])
+        if is_offer(diff):
+            return self._refill(push, diff, key)
+        self._check_age(push, diff)
         match diff["type"], self._state(key):
             case "create", "unknown":
                 return self._create(push, diff, key)
             case "create", "deleted":
                 return self._create_anew(push, diff, key)
             case "create" | "update", "there":
+                self._check_life(diff, key)
                 return self._set(push, diff, key)
             case "update", "deleted":
                 # Even if it sets nothing but `id`, and even if its base has seen the delete.
@@ -214,6 +179,10 @@ class ModelHub:
             case _:  # "update", "unknown"
                 raise Rejected("no_such_object")
 
+    def _check_age(self, push: Push, diff: dict[str, Any]) -> None:
+        if push.again and diff["logical_clock"] < self._oldest_base():
+            raise Rejected("too_old")
+
     def _oldest_base(self) -> int:
         """The oldest base after which the log still has every push."""
         return self.log[0]["logical_clock"] - 1 if self.log else self.head
@@ -222,7 +191,7 @@ class ModelHub:
         fields = diff["json_data"]
         self._check_size(fields)
         self._happened(key, "created", push, diff, fields)
-        return Outcome(outgoing(push, diff, "create", fields), {})
+        return Outcome(outgoing(push, diff, "create", fields) | seen_of(diff), {})
 
     def _create_anew(self, push: Push, diff: dict[str, Any], key: Key) -> Outcome:
         tombstone = self._history[key][-1]
@@ -233,7 +202,7 @@ class ModelHub:
             or (push.knows_its_own and tombstone.device == push.device)
             or key in push.deleted
         )
-        if not knows_it_to_be_gone and not timestamp(push, diff) > tombstone.timestamp:
+        if not knows_it_to_be_gone and not self._outlives(push, diff, tombstone):
             raise Rejected("object_deleted")
         return self._create(push, diff, key)
 
@@ -241,7 +210,7 @@ class ModelHub:
         """Set each field that is kept; what loses is named with the clock that holds the value."""
         carried = {name: value for name, value in diff["json_data"].items() if name != "id"}
         kept = {name: v for name, v in carried.items() if self._is_kept(push, diff, key, name)}
-        lost = {name: self._writes(key, name)[-1].clock for name in carried if name not in kept}
+        lost = self._lost(diff, key, [name for name in carried if name not in kept])
         if not kept:
             return Outcome(None, lost)
         # Reading: a diff that is too large is rejected as a whole, and says nothing of fields that
@@ -253,6 +222,11 @@ class ModelHub:
 
     def _is_kept(self, push: Push, diff: dict[str, Any], key: Key, name: str) -> bool:
         """The two rules of section 4, "field by field"."""
+        if self._is_across(diff, key):
+            return self._is_kept_across(push, diff, key, name)
+        return self._is_kept_here(push, diff, key, name)
+
+    def _is_kept_here(self, push: Push, diff: dict[str, Any], key: Key, name: str) -> bool:
         writes = self._writes(key, name)
         if not writes:
             return True  # never set: clock 0, which every base knows
@@ -271,8 +245,10 @@ class ModelHub:
         push.deleted.add(key)
         if self._state(key) != "there":
             return NO_EFFECT  # the tombstone, if any, stays as it was
+        if self._began_after(diff, key):
+            return NO_EFFECT
         self._happened(key, "deleted", push, diff, {})
-        return Outcome(outgoing(push, diff, "delete", {"id": key[1]}), {})
+        return Outcome(outgoing(push, diff, "delete", {"id": key[1]}) | seen_of(diff), {})
 
     def _check_size(self, fields: dict[str, Any]) -> None:
         compact = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
@@ -284,7 +260,15 @@ class ModelHub:
     def _happened(
         self, key: Key, kind: str, push: Push, diff: dict[str, Any], fields: dict[str, Any]
     ) -> None:
-        event = Event(kind, push.clock, timestamp(push, diff), push.device, copy.deepcopy(fields))
+        event = Event(
+            kind,
+            push.clock,
+            timestamp(push, diff),
+            push.device,
+            copy.deepcopy(fields),
+            seen=diff.get("seen"),
+            born=push.clock,
+        )
         self._history.setdefault(key, []).append(event)
 
     def _state(self, key: Key) -> str:
@@ -333,12 +317,25 @@ def outgoing(
     }
 
 
-def differs(effective: list[dict[str, Any]], sent: list[Any]) -> bool:
+def seen_of(diff: dict[str, Any]) -> dict[str, Any]:
+    """What goes out of a create or a delete that was made in another history."""
+    return {"seen": diff["seen"]} if diff.get("seen") else {}
+
+
+def differs(effective: list[dict[str, Any]], sent: list[Any], clock: int) -> bool:
     """Whether the effective push is other than the one sent, in number, type or fields."""
     # Of equally many none was dropped or refused, so that all that was sent is well formed.
     if len(effective) != len(sent):
         return True
-    return any(shape(ours) != shape(theirs) for ours, theirs in zip(effective, sent, strict=True))
+    pairs = list(zip(effective, sent, strict=True))
+    # A device takes an offer that does not differ for an object that is new at the push's clock.
+    remade = [
+        ours["json_data"] != theirs["json_data"]
+        or (ours["was"].get("born", 0) != clock and ours["type"] == "create")
+        for ours, theirs in pairs
+        if is_offer(theirs)
+    ]
+    return any(remade) or any(shape(ours) != shape(theirs) for ours, theirs in pairs)
 
 
 def shape(diff: dict[str, Any]) -> tuple[str, set[str]]:
@@ -359,6 +356,7 @@ def is_well_formed(diff: Any) -> bool:
         and diff.get("type") in ("create", "update", "delete")
         and is_name(diff.get("model"), 128)
         and is_object(diff.get("json_data"))
+        and is_past(diff)
     )
 
 
@@ -442,6 +440,8 @@ def fold(
                     objects[key] = {"fields": dict(diff["json_data"])}
                 case "update":
                     objects[key]["fields"].update(diff["json_data"])
+                case "delete" if is_offer(diff):
+                    objects.pop(key, None)
                 case "delete":
                     del objects[key]
             if key in objects:

@@ -11,7 +11,7 @@ from client.conversation import Conversation
 from client.inbox import Inbox
 from client.local import LocalCopy
 from client.storage import rows
-from protocol.messages import Received, decode_from_hub
+from protocol.messages import Received, Welcome, decode_from_hub
 from protocol.pending import Pending
 from protocol.records import Edit, Position
 from protocol.replica import Replica
@@ -111,16 +111,16 @@ def received_half_way() -> Patches:
 def reset_takes_the_edits() -> Patches:
     reset = Replica._reset
 
-    def forget(self: Replica, log_id: str) -> Iterable[Any]:
+    def forget(self: Replica, welcome: Welcome) -> Iterable[Any]:
         for edit in list(self._pending.waiting.values()):
             self._pending.drop(edit)
-        return reset(self, log_id)
+        return reset(self, welcome)
 
     return {"protocol.replica.Replica._reset": forget}
 
 
 def reset_keeps_the_objects() -> Patches:
-    def keep(self: Replica, _log_id: str) -> Iterable[Any]:
+    def keep(self: Replica, _welcome: Welcome) -> Iterable[Any]:
         self._move(clock=0, half=None)
         return ()
 
