@@ -43,8 +43,8 @@ def restore(copy: Path, data: str | None, config: str | None) -> None:
     if restored.aside is not None:
         click.echo(f"{restored.aside}: what was there before, to be removed when you like")
     click.echo(
-        "Start the hub. Devices that have seen more than the copy holds begin again from it, and "
-        "send what they had not yet sent; all others go on."
+        "Start the hub. Devices that have seen more than the copy holds begin again from it, give "
+        "back what it lacks, and send what they had not yet sent; all others go on."
     )
 
 

@@ -21,10 +21,11 @@ def show(data: str | None, config: str | None, *, as_json: bool) -> None:
         for refill in refills:
             click.echo(orjson.dumps(refill._asdict()).decode())
         return
-    Console().print(_table(refills) if refills else "No device has given anything back.")
+    Console().print(table_of(refills) if refills else "No device has given anything back.")
 
 
-def _table(refills: Sequence[Refill]) -> Table:
+def table_of(refills: Sequence[Refill]) -> Table:
+    """One row a device and history."""
     table = Table("User", "Device", "When", "Objects", "Deletions", "Of history", "Up to clock")
     for each in refills:
         counts = f"{each.objects:,}", f"{each.deletions:,}"

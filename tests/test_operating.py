@@ -1,6 +1,7 @@
 """docs/operating.md as an operator follows it: every command that it shows is run here."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -21,11 +22,17 @@ PAGE: Final = (ROOT / "docs" / "operating.md").read_text()
 PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
 
-BACKUP, RESTORE, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(8)
+BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 
 
 def command(number: int) -> str:
     return commands(PAGE)[number]
+
+
+def replica_in(folder: Path, number: int) -> str:
+    """A command of the page, with its replicas in a folder of the test's own."""
+    assert " file:///srv/" in command(number)
+    return command(number).replace("file:///srv/", f"file://{folder}/")
 
 
 def test_every_command_of_the_page_is_run_by_a_test() -> None:
@@ -33,6 +40,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
     assert words == [
         ["mobync-hub", "backup"],
         ["mobync-hub", "restore"],
+        ["mobync-hub", "refills"],
         ["mobync-hub", "serve"],
         ["litestream", "replicate"],
         ["litestream", "restore"],
@@ -42,11 +50,11 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
     ]
 
 
-def push(ready: str, *names: str) -> None:
-    """Store a record of each name through the hub that is ready."""
+def push(ready: str, *names: str, path: Path | None = None) -> None:
+    """Store a record of each name through the hub that is ready; be level with it."""
 
     async def store() -> None:
-        async with Device(ready.split()[1], token="alice") as device:
+        async with Device(ready.split()[1], token="alice", name="phone", path=path) as device:
             for name in names:
                 await device.create("tasks", {"id": name})
             await device.synchronize(SECONDS)
@@ -62,22 +70,26 @@ def records(file: Path) -> set[str]:
 
 
 def test_a_backup_and_what_it_is_restored_to(tmp_path: Path) -> None:
-    with running(
-        command(SERVE).replace(" --checkpoints litestream", ""), tmp_path, PATH=PATH
-    ) as up:
-        push(up, "kept")
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "kept", path=tmp_path / "phone.db")
         run(command(BACKUP), tmp_path, PATH=PATH)
-        push(up, "later")
+        push(up, "later", path=tmp_path / "phone.db")
     assert records(tmp_path / "hub.db") == {"kept", "later"}
     out = run(command(RESTORE), tmp_path, PATH=PATH)
     assert "hub.db: restored from backup.db; each of 1 users has a new history" in out
     assert records(tmp_path / "hub.db") == {"kept"}
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, path=tmp_path / "phone.db")
+        (refill,) = map(json.loads, run(command(REFILLS), tmp_path, PATH=PATH).splitlines())
+    assert (refill["user"], refill["device"], refill["objects"]) == ("alice", "phone", 1)
+    assert records(tmp_path / "hub.db") == {"kept", "later"}
 
 
 @contextmanager
 def replicating(number: int, folder: Path) -> Iterator[None]:
     """Litestream at work, as long as this lasts."""
-    words = command(number).split()
+    words = replica_in(folder, number).split()
     with (folder / "litestream.log").open("ab") as log:
         process = subprocess.Popen(
             words, cwd=folder, env={**os.environ, "PATH": PATH}, stdout=log, stderr=log
@@ -107,14 +119,14 @@ def wait_until_replicated(folder: Path, replica: str, *names: str) -> None:
 def test_litestream_beside_the_hub_and_what_it_is_restored_to(tmp_path: Path) -> None:
     with replicating_hub(tmp_path, REPLICATE) as up:
         push(up, "kept")
-        wait_until_replicated(tmp_path, "file://replica", "kept")
-    run(command(FROM_REPLICA), tmp_path, PATH=PATH)
+        wait_until_replicated(tmp_path, f"file://{tmp_path}/replica", "kept")
+    run(replica_in(tmp_path, FROM_REPLICA), tmp_path, PATH=PATH)
     out = run(command(RESTORE_THAT), tmp_path, PATH=PATH)
     assert "hub.db: restored from restored.db; each of 1 users has a new history" in out
     run(command(RESET), tmp_path, PATH=PATH)
     with replicating_hub(tmp_path, AGAIN) as up:
         push(up, "new")
-        wait_until_replicated(tmp_path, command(AGAIN).split()[-1], "kept", "new")
+        wait_until_replicated(tmp_path, f"file://{tmp_path}/replica-2", "kept", "new")
 
 
 @contextmanager
