@@ -67,6 +67,7 @@ class Connection:
     async def _stay_connected(self) -> None:
         while True:
             ending = await self._attempt()
+            _heed_cancellation()
             await self._after(ending, self._delay(ending))
             self.standing.step(Event.DUE)
 
@@ -173,3 +174,14 @@ class Connection:
     def _never(self, ending: Ending) -> float | None:
         """Replaced: a device that alone holds its storage may come back, later (section 6)."""
         return self._backoff.longest() if ending.code == REPLACED.code else None
+
+
+def _heed_cancellation() -> None:
+    """Leave if that was asked for while the line broke.
+
+    A TaskGroup that is cancelled while one of its tasks fails raises the failure, and forgets the
+    cancellation (Python 3.11 and 3.12).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

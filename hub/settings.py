@@ -114,8 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _in(_DATA, "Who moves the WAL into the data file: the hub, or Litestream beside it."),
     ] = "hub"
     refill: Annotated[
-        Refill,
-        _in(_DATA, "Whether a restored hub takes back from devices what its copy lacks."),
+        Refill, _in(_DATA, "Whether a restored hub takes back from devices what its copy lacks.")
     ] = "on"
 
     dev: Annotated[

@@ -103,14 +103,9 @@ class Pending:
         copy holds, if meanwhile one was set aside or the hub was restored. It knows each edit by
         its own id.
         """
-        cut = [edit for push in self.pushes.values() for edit in push.edits]
+        cut = self._take_back(list(self.pushes))
         edits = [*cut, *self.waiting.values()]
-        self.writes.pushes.update(dict.fromkeys(self.pushes))
-        self.pushes.clear()
-        self.waiting.clear()
-        self._runs.clear()
-        for edit in edits:
-            self._put(msgspec.structs.replace(edit, again=True))
+        self._wait_anew([msgspec.structs.replace(edit, again=True) for edit in edits])
 
     def cross(self, move: Callable[[Edit], Edit], stored: int, offers: Iterable[Edit]) -> None:
         """Go over to another history (section 10): offers first, then what was made before.
@@ -118,12 +113,25 @@ class Pending:
         Pushes above `stored` are taken back, for that history does not hold them, and nothing was
         sent in it yet. Offers of an earlier crossing keep their place.
         """
-        taken_back = [name for name in self.pushes if name > stored]
-        cut = [edit for name in taken_back for edit in self.pushes.pop(name).edits]
-        self.writes.pushes.update(dict.fromkeys(taken_back))
+        cut = self._take_back([name for name in self.pushes if name > stored])
         for push in list(self.pushes.values()):
             self._replace_push(push, [move(edit) for edit in push.edits])
-        edits = [*offers, *(move(edit) for edit in (*cut, *self.waiting.values()))]
+        self._wait_anew([*offers, *map(move, (*cut, *self.waiting.values()))])
+
+    def _take_back(self, push_ids: Sequence[int]) -> list[Edit]:
+        self.writes.pushes.update(dict.fromkeys(push_ids))
+        edits = [edit for name in push_ids for edit in self.pushes.pop(name).edits]
+        for edit in edits:
+            self._lift(edit)
+        return edits
+
+    def _wait_anew(self, edits: Iterable[Edit]) -> None:
+        """Let these wait, and no others.
+
+        Invariant: they lie in the order of their numbers, as they will when they are read back.
+        """
+        for edit in self.waiting.values():
+            self._lift(edit)
         self.waiting.clear()
         self._runs.clear()
         for edit in sorted(edits, key=lambda edit: edit.number):

@@ -358,3 +358,22 @@ def test_a_status_says_what_is_missing(
     )
 
     assert status.missing == missing
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_device_is_closed_in_the_moment_in_which_its_line_breaks(
+    hub: FakeHub, clock: Clock, turns: int
+) -> None:
+    """Its hub was killed while it left: the end of the line swallowed that it was leaving.
+
+    A TaskGroup that is cancelled while one of its tasks fails raises the failure and forgets the
+    cancellation (Python 3.11 and 3.12); so the device went on, and its closing hung, or raised.
+    """
+    async with asyncio.timeout(10):
+        async with a_device(hub, clock) as phone:
+            session = await hub.ready_session()
+            await phone.until(is_(State.LIVE))
+            session.close(None)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+    assert hub.attempts == 1

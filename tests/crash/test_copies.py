@@ -83,7 +83,7 @@ async def test_story_6_a_restored_hub_goes_on_from_its_backup_with_all_its_devic
         await level(phone)
         seen = await seen_by(phone)
         assert seen == await seen_by(desk)
-        assert seen.keys() == {"desk-1", "pending-1", "pending-2"}
+        assert seen.keys() == {"desk-1", "lost-1", "lost-2", "pending-1", "pending-2"}
     [(clock,)] = lives.ask("SELECT continues ->> '$[0].logical_clock' FROM users WHERE opened > 0")
     assert clock == 1
 

@@ -42,6 +42,8 @@ def test_in_a_pipe_it_is_a_line_for_each_part_and_each_tenth_of_the_copy(
     assert told[len(copied) :] == [
         ("format 2", None),
         ("format 2", 100),
+        ("format 3", None),
+        ("format 3", 100),
         ("writing it anew", None),
         ("writing it anew", 100),
     ]

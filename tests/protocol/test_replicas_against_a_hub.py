@@ -173,7 +173,7 @@ class Sync(RuleBasedStateMachine):
         for name, device in self.devices.items():
             pushes = device.storage.pushes.values()
             in_pushes = {edit.diff.id for push in pushes for edit in push.edits}
-            taken_back = {edit.diff.id for edit in device.storage.edits.values() if edit.again}
+            taken_back = {edit.diff.id for edit in device.storage.edits.values()}
             assert self.in_pushes[name] - in_pushes - taken_back <= self.hub.ever
             self.in_pushes[name] = in_pushes
 
