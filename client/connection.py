@@ -45,6 +45,7 @@ class Connection:
         self._backoff = Backoff(world.chance)
         self._conversation: Conversation | None = None
         self._shown = ""
+        self._is_leaving = False
 
     async def run(self) -> None:
         """Stay connected until cancelled, or until the storage fails."""
@@ -54,6 +55,14 @@ class Connection:
         except asyncio.CancelledError:
             self.standing.step(Event.LEFT)
             raise
+
+    def leave(self) -> None:
+        """The device is being closed, and `run` will be cancelled.
+
+        Said beforehand, for a cancellation that comes while the line breaks is forgotten: a
+        TaskGroup, one of whose tasks fails just then, raises the failure instead (Python 3.11).
+        """
+        self._is_leaving = True
 
     async def _run_until_failure(self) -> None:
         try:
@@ -67,7 +76,8 @@ class Connection:
     async def _stay_connected(self) -> None:
         while True:
             ending = await self._attempt()
-            _heed_cancellation()
+            if self._is_leaving:
+                raise asyncio.CancelledError
             await self._after(ending, self._delay(ending))
             self.standing.step(Event.DUE)
 
@@ -174,14 +184,3 @@ class Connection:
     def _never(self, ending: Ending) -> float | None:
         """Replaced: a device that alone holds its storage may come back, later (section 6)."""
         return self._backoff.longest() if ending.code == REPLACED.code else None
-
-
-def _heed_cancellation() -> None:
-    """Leave if that was asked for while the line broke.
-
-    A TaskGroup that is cancelled while one of its tasks fails raises the failure, and forgets the
-    cancellation (Python 3.11 and 3.12).
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError

@@ -125,6 +125,7 @@ class Device:
 
     async def _disconnect(self, parts: _Parts, connecting: asyncio.Task[None]) -> None:
         self._parts = None
+        parts.connection.leave()
         connecting.cancel()
         await asyncio.wait([connecting])
         parts.local.look_at_the_clock()
