@@ -98,7 +98,7 @@ class Run:
         return went is Went.DONE
 
     def push_on(self, url: str) -> None:
-        """Without the fault, unless it was the last thing that the hub met: a sync of the fold's."""
+        """Without the fault, unless that was the last thing that the hub met, in a fold."""
         went = asyncio.run(self.writer.push(url, PUSHES + MORE))
         has_failed = self.fault.call == "fdatasync" and INJECTED in self.trace.read_text()
         if went is Went.GONE and has_failed:
