@@ -24,7 +24,7 @@ from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
 from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
-from hub.store.schema import value_of
+from hub.store.schema import roll_back, value_of
 from hub.store.wal import look_at_wal
 from protocol.history import History
 from protocol.merge import NO_IDS, Policy, Terms, decide
@@ -253,7 +253,7 @@ class Ledger:
             connection.execute("COMMIT")
         except BaseException as error:
             self._memory = None
-            _roll_back(connection)
+            roll_back(connection)
             if isinstance(error, sqlite3.Error):
                 raise StoreFailed(f"nothing was stored: {error}") from error
             raise
@@ -305,8 +305,3 @@ class Ledger:
 def _oldest_base(diffs: Sequence[Any], head: int) -> int:
     bases = [diff.get("logical_clock") for diff in diffs if isinstance(diff, dict)]
     return min((base for base in bases if type(base) is int), default=head)
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")

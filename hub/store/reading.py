@@ -14,6 +14,7 @@ from msgspec import Raw
 from hub.epochs import NO_STARTS, Starts
 from hub.store.interface import Cursor, Page, Stored
 from hub.store.rows import NOTHING_LEFT, read_leftovers, read_object, version_in
+from hub.store.schema import roll_back
 from protocol.diffs import Held, Key
 from protocol.merge import apply
 from protocol.messages import SnapshotObject, decode_diffs
@@ -52,12 +53,19 @@ _FIRST_CLOCK: Final = "SELECT dropped + 1 FROM users WHERE user_no = ?"
 
 
 def in_one_read(connection: sqlite3.Connection, read: Callable[[sqlite3.Connection], T]) -> T:
-    """Run several queries on one state of the file."""
-    connection.execute("BEGIN")
+    """Run several queries on one state of the file.
+
+    Invariant: no read meets the transaction of another, though a BEGIN failed behind its effect or
+    a rollback before it.
+    """
+    roll_back(connection)
     try:
-        return read(connection)
-    finally:
+        connection.execute("BEGIN")
+        found = read(connection)
         connection.execute("COMMIT")
+        return found
+    finally:
+        roll_back(connection)
 
 
 def read_starts(connection: sqlite3.Connection) -> Starts:

@@ -217,3 +217,9 @@ def value_of(connection: sqlite3.Connection, pragma: str) -> int:
     """What a pragma of SQLite says."""
     row = connection.execute(f"PRAGMA {pragma}").fetchone()
     return int(row[0])
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """End what transaction there is, as if it had not been."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
