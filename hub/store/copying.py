@@ -22,7 +22,7 @@ from hub.store.lock import FileLock
 from hub.store.reading import last_row
 from hub.store.schema import PAGE_SIZE, check, connect, value_of
 from hub.store.upgrade import take_steps
-from hub.store.wal import kept_open
+from hub.store.wal import kept_open, sync
 
 STEP_PAGES: Final = 128
 """Pages that are copied at once."""
@@ -63,7 +63,7 @@ def back_up(source: Path, target: Path, report: Report, *, force: bool = False) 
             last = _copy(connection, part, _Pace(part, report))
         _verify(part, last)
         part.replace(target)
-        _sync(target.absolute().parent)
+        sync(target.absolute().parent)
     return Copied(target.stat().st_size, last)
 
 
@@ -91,7 +91,7 @@ def restore(
                 _take_after(part, data.stat())
             aside = _set_aside(data, now)
             part.replace(data)
-            _sync(data.absolute().parent)
+            sync(data.absolute().parent)
     finally:
         lock.release()
     return Restored(users, aside)
@@ -159,7 +159,7 @@ class _Pace:
         self._report(total - remaining, total)
         self._unsynced += STEP_PAGES * PAGE_SIZE
         if self._unsynced >= SYNC_BYTES:
-            _sync(self._part)
+            sync(self._part)
             self._unsynced = 0
         time.sleep(min(time.monotonic() - self._began, 0.1))
         self._began = time.monotonic()
@@ -175,7 +175,7 @@ def _copy(source: sqlite3.Connection, part: Path, pace: _Pace) -> int:
         source.backup(copy, pages=STEP_PAGES, progress=pace.step)
         # One file is easier to keep than one with a WAL; a hub that serves it makes its own.
         copy.execute("PRAGMA journal_mode = DELETE")
-    _sync(part)
+    sync(part)
     return last
 
 
@@ -209,7 +209,7 @@ def _prepare(
         with silent() as tell:
             take_steps(connection, version, now, tell)
         users = carry_all_on(connection, new_log_id, now)
-    _sync(part)
+    sync(part)
     return users
 
 
@@ -232,15 +232,7 @@ def _set_aside(data: Path, now: int) -> Path | None:
     aside = data.with_name(f"{data.name}.before-restore-{moment}")
     for suffix in there:
         os.link(data.with_name(data.name + suffix), aside.with_name(aside.name + suffix))
-    _sync(data.absolute().parent)
+    sync(data.absolute().parent)
     for suffix in ("-wal", "-shm"):
         data.with_name(data.name + suffix).unlink(missing_ok=True)
     return aside
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

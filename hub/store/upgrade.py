@@ -5,7 +5,6 @@ leaves the file as it was or as it should be, and the next start goes on from th
 """
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import structlog
 from hub.progress import Progress, Tell, silent
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.schema import VERSION, value_of
-from hub.store.wal import is_failed_sync
+from hub.store.wal import is_failed_sync, sync
 
 STEPS: Final[Mapping[int, str]] = {
     1: """
@@ -124,9 +123,9 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int, tell: Tel
             pages=COPY_PAGES,
             progress=lambda _status, left, pages: tell("copy", pages - left, pages),
         )
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.replace(target)
-    _sync(path.absolute().parent)
+    sync(path.absolute().parent)
     return target
 
 
@@ -164,11 +163,3 @@ def _rebuild(connection: sqlite3.Connection, path: Path) -> None:
             error=str(error),
             remedy="make room for a copy of it on its disk; the next start tries again",
         )
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

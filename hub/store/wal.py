@@ -100,13 +100,23 @@ def sync_names(path: Path) -> None:
 
     """
     try:
-        handle = os.open(path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path.absolute().parent)
     except OSError as error:
         raise StoreFailed(f"cannot sync the folder of {path}: {error}; see to its disk") from None
+
+
+def sync(path: Path) -> None:
+    """Make what is in a file last, or in a folder: the names there.
+
+    Raises:
+        OSError: the disk does not take it.
+
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -195,7 +195,7 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if moment == "in the copy":
-    upgrade._sync = die
+    upgrade.sync = die
 elif moment == "behind the copy":
     upgrade._take_step = die
 elif moment == "in the step":
