@@ -18,7 +18,7 @@ from hub.http.app import listening as listening_http
 from hub.hub import Hub
 from hub.policy import load_policy
 from hub.process import allow_files, let_sockets_go_first, spare_the_collector
-from hub.progress import for_whom_it_is
+from hub.progress import for_whom_it_is, lines
 from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
@@ -99,7 +99,7 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
         retention=settings.retention,
         checkpoints=settings.checkpoints == "hub",
     )
-    return SqliteStore(settings.data, rules, give_up=give_up, progress=for_whom_it_is())
+    return SqliteStore(settings.data, rules, give_up=give_up, progress=for_whom_it_is(lines))
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hub.progress import silent
+from hub.progress import Tell, silent
 from hub.store.errors import NotACopy, StoreFailed, TargetExists
 from hub.store.histories import carry_all_on
 from hub.store.lock import FileLock
@@ -28,9 +28,6 @@ STEP_PAGES: Final = 128
 """Pages that are copied at once."""
 SYNC_BYTES: Final = 8 * 2**20
 """The copy is synced so often: a hub's next sync does not wait for all of it at the end."""
-
-Report = Callable[[int, int], None]
-"""Told how many pages of how many are copied."""
 
 
 class Copied(NamedTuple):
@@ -47,7 +44,7 @@ class Restored(NamedTuple):
     aside: Path | None
 
 
-def back_up(source: Path, target: Path, report: Report, *, force: bool = False) -> Copied:
+def back_up(source: Path, target: Path, tell: Tell, *, force: bool = False) -> Copied:
     """Copy a hub's file, whether or not a hub serves it.
 
     Raises:
@@ -60,7 +57,7 @@ def back_up(source: Path, target: Path, report: Report, *, force: bool = False) 
         raise TargetExists(f"{target} is there already; name another file, or give --force")
     with _unfinished(target, source.stat().st_mode & 0o777) as part:
         with _reading(source, "rw") as connection:
-            last = _copy(connection, part, _Pace(part, report))
+            last = _copy(connection, _Pace(part, f"copying {source}", tell))
         _verify(part, last)
         part.replace(target)
         sync(target.absolute().parent)
@@ -68,7 +65,7 @@ def back_up(source: Path, target: Path, report: Report, *, force: bool = False) 
 
 
 def restore(
-    copy: Path, data: Path, report: Report, new_log_id: Callable[[], str], now: int
+    copy: Path, data: Path, tell: Tell, new_log_id: Callable[[], str], now: int
 ) -> Restored:
     """Put a copy in the place of a hub's file, as a new history of each of its users.
 
@@ -86,7 +83,8 @@ def restore(
     lock.acquire()
     try:
         with _unfinished(data, 0o600) as part:
-            users = _prepare(copy, part, report, new_log_id, now)
+            pace = _Pace(part, f"restoring {data}", tell)
+            users = _prepare(copy, pace, new_log_id, now)
             if data.exists():
                 _take_after(part, data.stat())
             aside = _set_aside(data, now)
@@ -149,33 +147,34 @@ def _has_wal(path: Path) -> bool:
 class _Pace:
     """Tells how far a copy is, and lets others go first: it rests as long as a step took."""
 
-    def __init__(self, part: Path, report: Report) -> None:
-        self._part = part
-        self._report = report
+    def __init__(self, part: Path, what: str, tell: Tell) -> None:
+        self.part = part
+        self._what = what
+        self._tell = tell
         self._began = time.monotonic()
         self._unsynced = 0
 
     def step(self, _status: int, remaining: int, total: int) -> None:
-        self._report(total - remaining, total)
+        self._tell(self._what, total - remaining, total)
         self._unsynced += STEP_PAGES * PAGE_SIZE
         if self._unsynced >= SYNC_BYTES:
-            sync(self._part)
+            sync(self.part)
             self._unsynced = 0
         time.sleep(min(time.monotonic() - self._began, 0.1))
         self._began = time.monotonic()
 
 
-def _copy(source: sqlite3.Connection, part: Path, pace: _Pace) -> int:
+def _copy(source: sqlite3.Connection, pace: _Pace) -> int:
     """Copy what a connection sees into a new file; the last row of its log."""
     if value_of(source, "user_version") == 0:
         raise NotACopy("the file is empty; name the right one")
     last = last_row(source)
-    with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copy:
+    with contextlib.closing(sqlite3.connect(pace.part, isolation_level=None)) as copy:
         copy.execute("PRAGMA synchronous = OFF")
         source.backup(copy, pages=STEP_PAGES, progress=pace.step)
         # One file is easier to keep than one with a WAL; a hub that serves it makes its own.
         copy.execute("PRAGMA journal_mode = DELETE")
-    sync(part)
+    sync(pace.part)
     return last
 
 
@@ -195,12 +194,11 @@ def _verify(part: Path, last: int) -> None:
             raise NotACopy("the copy does not hold what the log held")
 
 
-def _prepare(
-    copy: Path, part: Path, report: Report, new_log_id: Callable[[], str], now: int
-) -> int:
+def _prepare(copy: Path, pace: _Pace, new_log_id: Callable[[], str], now: int) -> int:
     """Make of a copy a file of today's format in which each user has a new history."""
+    part = pace.part
     with _reading(copy, "rw" if _has_wal(copy) else "ro&immutable=1") as connection:
-        last = _copy(connection, part, _Pace(part, report))
+        last = _copy(connection, pace)
     _verify(part, last)
     with contextlib.closing(connect(part, "rw")) as connection:
         # Whoever is killed here leaves a file that nobody uses.

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from hub import copies
+from hub import copies, progress
 from hub.cli import main
 from hub.store.lock import FileLock
 
@@ -103,15 +103,15 @@ def test_the_help_shows_how_it_is_used(command: str) -> None:
 def test_a_person_on_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=80)
-    monkeypatch.setattr(copies, "Console", lambda **_options: terminal)
+    monkeypatch.setattr(progress, "Console", lambda **_options: terminal)
+    monkeypatch.setattr(copies, "for_whom_it_is", lambda _in_a_pipe: progress.bars)
     assert run("backup", "copy.db").exit_code == 0
     assert "copying hub.db" in screen.getvalue()
     assert "100%" in screen.getvalue()
 
 
-def test_a_pipe_is_told_in_a_few_lines() -> None:
-    pipe = io.StringIO()
-    report = copies._lines("copying", Console(file=pipe))
-    for done in range(1001):
-        report(done, 1000)
-    assert pipe.getvalue() == "".join(f"copying: {part} %\n" for part in (25, 50, 75, 100))
+def test_a_pipe_is_told_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.quarters() as tell:
+        for done in range(1001):
+            tell("copying", done, 1000)
+    assert capsys.readouterr().err == "".join(f"copying: {part} %\n" for part in (25, 50, 75, 100))

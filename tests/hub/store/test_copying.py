@@ -29,7 +29,7 @@ def names() -> Callable[[], str]:
     return lambda: f"restored-{next(numbers)}"
 
 
-def told(_done: int, _all: int) -> None:
+def told(_part: str, _done: int, _whole: int) -> None:
     """Nobody looks."""
 
 
@@ -83,7 +83,7 @@ async def test_a_hub_that_commits_without_end_does_not_make_a_copy_begin_anew(
     steps: list[tuple[int, int]] = []
     writer = bench._connections[0]
 
-    def write_between(done: int, total: int) -> None:
+    def write_between(_part: str, done: int, total: int) -> None:
         steps.append((done, total))
         assert len(steps) < 1000, "the copy never ends"
         writer.execute("UPDATE devices SET seen = seen + 1")
@@ -130,7 +130,7 @@ def test_a_copy_that_cannot_be_written_leaves_nothing(
 
 
 def test_a_copy_that_is_interrupted_leaves_nothing(stopped: Path, tmp_path: Path) -> None:
-    def interrupt(_done: int, _all: int) -> None:
+    def interrupt(_part: str, _done: int, _whole: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -293,13 +293,12 @@ moment, copy, data = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 def die(*_anything):
     os.kill(os.getpid(), signal.SIGKILL)
 
-if moment == "in the copy":
-    report = die
-elif moment == "in the new histories":
+tell = die if moment == "in the copy" else print
+if moment == "in the new histories":
     histories._carried_on = die
 elif moment == "before the old one goes":
     copying._set_aside = die
-copying.restore(copy, data, die if moment == "in the copy" else print, lambda: "x", 1)
+copying.restore(copy, data, tell, lambda: "x", 1)
 """
 
 
