@@ -116,6 +116,11 @@ class Refilled(msgspec.Struct, frozen=True, gc=False):
     created: int
     at: int
 
+    @property
+    def version(self) -> Was:
+        """The version, as one says it who offers it."""
+        return Was(self.log_id, self.logical_clock, self.created)
+
     def known_to(self, seen: Place | None) -> bool:
         """Whether somebody who had seen so much of that history knew this version."""
         if seen is None or seen.log_id != self.log_id:

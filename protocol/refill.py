@@ -194,4 +194,4 @@ def version_of(held: Held) -> Was | None:
     stamps = held.stamps.values() if isinstance(held, Object) else ()
     if any(not is_offered(stamp, known) for stamp in stamps):
         return None
-    return Was(known.log_id, known.logical_clock, known.created)
+    return known.version

@@ -191,7 +191,7 @@ def _snapshot_object(
     created: int,
     past: str | None,
 ) -> SnapshotObject:
-    was = version_in(past, clock) if past else None
+    was = version_in(past) if past else None
     if fields is None:
         return SnapshotObject(model, clock, id=name, deleted=True, utc_timestamp=timestamp, was=was)
     json_data = Raw(fields)

@@ -23,7 +23,8 @@ NOBODY_NO: Final = 0
 class Past(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an object was in a history that ended; the `past` column of an object.
 
-    `is_whole`: all of it still is what it was refilled with.
+    `is_whole`: all of it still is what it was refilled with, as `version_of` found when the row
+    was written, so that a page of objects need not read the stamps.
     """
 
     refilled: Refilled | None = None
@@ -112,13 +113,10 @@ def read_object(row: ObjectRow, names: Mapping[int, str]) -> Held:
     return Object(created, clock, fields, stamps, len(json_data), past.refilled, past.seen)
 
 
-def version_in(json_past: str | bytes, clock: int) -> Was | None:
-    """Which version of an earlier history an object at this clock still is, by its column."""
+def version_in(json_past: str | bytes) -> Was | None:
+    """Which version of an earlier history an object still is, by its column."""
     past = _past.decode(json_past)
-    known = past.refilled
-    if known is None or not past.is_whole or known.at != clock:
-        return None
-    return Was(known.log_id, known.logical_clock, known.created)
+    return past.refilled.version if past.refilled and past.is_whole else None
 
 
 def _past_column(held: Held) -> str | None:
