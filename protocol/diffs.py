@@ -165,6 +165,13 @@ Held: TypeAlias = Object | Tombstone
 """What the hub holds of an object that it knows."""
 
 
+def stamps_of(fields: Fields, stamp: Stamp) -> dict[str, Stamp]:
+    """The stamps of fields that were all set at once."""
+    stamps = dict.fromkeys(fields, stamp)
+    stamps.pop("id", None)
+    return stamps
+
+
 def read_diff(value: object, max_depth: int = MAX_DEPTH) -> Diff:
     """Read any JSON value as a diff (section 3).
 

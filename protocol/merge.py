@@ -30,6 +30,7 @@ from protocol.diffs import (
     json_size,
     name_of,
     read_diff,
+    stamps_of,
 )
 from protocol.errors import InvalidDiff, NotRefilled
 from protocol.history import NO_HISTORY, History
@@ -114,8 +115,7 @@ def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
     stamp = Stamp(clock, diff.utc_timestamp, device)
     if diff.type == "update" and isinstance(held, Object):
         return _updated(held, diff.json_data, stamp)
-    stamps = dict.fromkeys(diff.json_data, stamp)
-    stamps.pop("id", None)
+    stamps = stamps_of(diff.json_data, stamp)
     return Object(clock, clock, diff.json_data, stamps, json_size(diff.json_data), seen=diff.seen)
 
 

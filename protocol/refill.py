@@ -24,6 +24,7 @@ from protocol.diffs import (
     Tombstone,
     Was,
     json_size,
+    stamps_of,
 )
 from protocol.errors import NotRefilled
 from protocol.history import History
@@ -179,8 +180,7 @@ def apply_offer(held: Held | None, diff: StoredDiff, was: Was, clock: int) -> He
     refilled = Refilled(was.log_id, was.logical_clock, was.created, clock)
     if diff.type == "delete":
         return Tombstone(clock, diff.utc_timestamp, NOBODY, refilled)
-    stamp = Stamp(clock, diff.utc_timestamp, NOBODY)
-    stamps = {name: stamp for name in diff.json_data if name != "id"}
+    stamps = stamps_of(diff.json_data, Stamp(clock, diff.utc_timestamp, NOBODY))
     if isinstance(held, Object):
         stamps.update((name, held.stamps[name]) for name in was.kept)
     return Object(was.born, clock, diff.json_data, stamps, json_size(diff.json_data), refilled)
