@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.errors import HubError, SettingsError, Unauthorized
-from hub.settings import DEFINITIONS, GROUPS, Definition, Loaded, load
+from hub.loading import Loaded, load
+from hub.settings import DEFINITIONS, GROUPS, Definition
 
 if TYPE_CHECKING:
     from hub.auth import Secret, SigningKey

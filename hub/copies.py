@@ -6,8 +6,8 @@ from typing import Final
 
 import rich_click as click
 
+from hub.loading import data_file
 from hub.progress import for_whom_it_is, quarters
-from hub.settings import data_file
 
 NICENESS: Final = 10
 """How far a backup stands back behind the hub that serves meanwhile."""

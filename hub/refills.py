@@ -10,7 +10,7 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from hub.settings import data_file
+from hub.loading import data_file
 from hub.store.refills import Refill, read_refills
 
 

@@ -3,19 +3,12 @@
 The structs are `Settings`, `Limits` and `Retention`. The field's name, type, bounds, default and
 text make its flag (`--http-port`), its variable in the environment (`MOBYNC_HTTP_PORT`), its key in
 the TOML file (`http_port`; of the latter two in the tables `[limits]` and `[retention]`) and its
-line in the help. What is said more than once counts in this order:
-
-    flag > environment > TOML file > default
-
-An empty variable counts as none. A path in the TOML file is relative to the file's own folder, any
-other to the working directory. No secret is ever a setting: only the name of the file that has it.
+line in the help; hub/loading.py reads what was given of them. No secret is ever a setting: only
+the name of the file that has it.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from types import NoneType, UnionType
@@ -46,12 +39,13 @@ GROUPS: Final = (
 _LISTENING, _DATA, _TOKENS, _RULES, _LIMITS, _RETENTION, _LOGS, _FILE = GROUPS
 
 _ENV_PREFIX: Final = "MOBYNC_"
-_TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
+TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "limits": (Limits, _LIMITS),
     "retention": (Retention, _RETENTION),
 }
 """Fields of `Settings` that are tables in the TOML file, and their heading in the help."""
-_CONFIG: Final = "config"
+CONFIG: Final = "config"
+"""The setting that names the TOML file, which cannot be in it."""
 _LONGEST_SHOWN: Final = 80
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
@@ -229,10 +223,16 @@ def _check_origin(origin: str) -> None:
     """An origin with a path or a last slash would never equal what a browser sends (RFC 6454)."""
     if not _ORIGIN.fullmatch(origin):
         raise SettingsError(
-            f"origins has {_shown(origin)}, which no browser would send",
+            f"origins has {shown(origin)}, which no browser would send",
             "give scheme, host and port only, as in https://app.example.com",
             "origins",
         )
+
+
+def shown(value: object) -> str:
+    """A value as it was given, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 class Definition(NamedTuple):
@@ -257,7 +257,7 @@ class Definition(NamedTuple):
     @property
     def key(self) -> str | None:
         """The key in the TOML file, dotted; none for the file's own name."""
-        if self.name == _CONFIG:
+        if self.name == CONFIG:
             return None
         return f"{self.table}.{self.name}" if self.table else self.name
 
@@ -269,7 +269,7 @@ class Definition(NamedTuple):
     @property
     def group(self) -> str:
         """Under which heading of `GROUPS` it stands."""
-        group: str = (self.meta.extra or {}).get("group") or _TABLES[self.table][1]
+        group: str = (self.meta.extra or {}).get("group") or TABLES[self.table][1]
         return group
 
     @property
@@ -344,156 +344,6 @@ def _definitions(struct: type[msgspec.Struct], table: str) -> Iterator[Definitio
 
 DEFINITIONS: Final = (
     *_definitions(Settings, ""),
-    *(item for table, (struct, _) in _TABLES.items() for item in _definitions(struct, table)),
+    *(item for table, (struct, _) in TABLES.items() for item in _definitions(struct, table)),
 )
-_BY_KEY: Final = {definition.key: definition for definition in DEFINITIONS if definition.key}
-
-
-class Given(NamedTuple):
-    """A value as somebody gave it, and where; text (of a flag or a variable) is yet to be read."""
-
-    value: object
-    place: str
-    is_text: bool = True
-    folder: Path = Path()
-
-
-class Loaded(NamedTuple):
-    """The settings, and where each that is not the default was set."""
-
-    settings: Settings
-    places: Mapping[str, str]
-
-
-def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Loaded:
-    """Read flags (by the setting's name; None: not given), environment and TOML file.
-
-    Raises:
-        SettingsError: says which setting cannot be, where it was set, and how to mend it.
-
-    """
-    given = {**_from_environment(env), **_from_flags(flags)}
-    try:
-        given = {**_from_file(given.get(_CONFIG)), **given}
-        return Loaded(_build(given), _places(given))
-    except SettingsError as error:
-        error.place(_places(given))
-        raise
-
-
-def data_file(flags: Mapping[str, object], env: Mapping[str, str]) -> Path:
-    """The file that `data` names, for a command that needs no other setting.
-
-    Raises:
-        SettingsError: as `load`.
-
-    """
-    given = {**_from_environment(env), **_from_flags(flags)}
-    given = {**_from_file(given.get(_CONFIG)), **given}
-    item = _BY_KEY["data"]
-    return Path(str(_read(item, given["data"]) if "data" in given else item.default))
-
-
-def _places(given: Mapping[str, Given]) -> dict[str, str]:
-    return {name: value.place for name, value in given.items()}
-
-
-def _build(given: Mapping[str, Given]) -> Settings:
-    values: dict[str, Any] = {
-        item.name: _read(item, given[item.name]) for item in DEFINITIONS if item.name in given
-    }
-    for table, (struct, _heading) in _TABLES.items():
-        own = [name for name in struct.__struct_fields__ if name in values]
-        values[table] = struct(**{name: values.pop(name) for name in own})
-    return Settings(**values)
-
-
-def _from_flags(flags: Mapping[str, object]) -> dict[str, Given]:
-    return {
-        item.name: Given(flags[item.name], item.flag)
-        for item in DEFINITIONS
-        if flags.get(item.name) is not None
-    }
-
-
-def _from_environment(env: Mapping[str, str]) -> dict[str, Given]:
-    return {item.name: Given(env[item.env], item.env) for item in DEFINITIONS if env.get(item.env)}
-
-
-def _from_file(config: Given | None) -> dict[str, Given]:
-    if config is None:
-        return {}
-    path = Path(str(config.value))
-    given = {}
-    for key, value in _flat(_parse(path)):
-        item = _BY_KEY.get(key) or _refuse_key(key, path)
-        given[item.name] = Given(value, f"{path}: {key}", is_text=False, folder=path.parent)
-    return given
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problem = f"the settings file {path} cannot be read: {error.strerror}"
-    except ValueError as error:
-        problem = f"the settings file {path} is not TOML: {error}"
-    raise SettingsError(problem, "name another file, or mend this one", _CONFIG)
-
-
-def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Every key with its value, a key of a table as `table.key`."""
-    for key, value in tables.items():
-        if isinstance(value, dict) and (value or key in _TABLES):
-            yield from ((f"{key}.{inner}", each) for inner, each in value.items())
-        else:
-            yield key, value
-
-
-def _refuse_key(key: str, path: Path) -> Definition:
-    raise SettingsError(
-        f"the settings file {path} has {key}, which is no setting",
-        f"write {_nearest(key)}" if _nearest(key) else "see mobync-hub settings for all there are",
-        _CONFIG,
-    )
-
-
-def _nearest(key: str) -> str:
-    """The key that was probably meant: the same name in another table counts as nearest."""
-    name = key.rpartition(".")[2]
-    by_name = {item.name: item.key for item in _BY_KEY.values()}
-    close = get_close_matches(name, by_name, n=1)
-    return by_name[close[0]] or "" if close else ""
-
-
-def _read(item: Definition, given: Given) -> object:
-    try:
-        return msgspec.convert(
-            _parts(item, given),
-            item.type,
-            strict=not given.is_text,
-            dec_hook=partial(_as_path, given.folder),
-        )
-    except ValueError:
-        problem = f"{item.name} is {_shown(given.value)}, which is not {item.wanted}"
-    raise SettingsError(problem, f"give {item.wanted}", item.name)
-
-
-def _parts(item: Definition, given: Given) -> object:
-    """The value as it is, or a list where a list is written as text."""
-    if given.value == "":
-        raise ValueError
-    if given.is_text and item.kind == tuple[str, ...]:
-        return [part.strip() for part in str(given.value).split(",") if part.strip()]
-    return given.value
-
-
-def _as_path(folder: Path, _type: type, value: object) -> Path:
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError
-    return folder / value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+BY_KEY: Final = {definition.key: definition for definition in DEFINITIONS if definition.key}

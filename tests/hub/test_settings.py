@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hub.errors import SettingsError
 from hub.limits import Limits
+from hub.loading import load
 from hub.retention import Retention
-from hub.settings import DEFINITIONS, GROUPS, Definition, Settings, load
+from hub.settings import DEFINITIONS, GROUPS, Definition, Settings
 
 BY_NAME = {item.name: item for item in DEFINITIONS}
 DEV = {"dev": True}
