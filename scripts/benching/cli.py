@@ -1,10 +1,8 @@
 """The command line of `scripts/bench`."""
 
-import asyncio
 import os
 import platform
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,6 @@ from typing import Final
 
 import msgspec
 import rich_click as click
-import uvloop
 
 from scripts.benching.catalogue import MEASURES
 from scripts.benching.measure import TARGETS, Measure, Site
@@ -26,6 +23,7 @@ from scripts.benching.table import print_table
 from scripts.benching.verdict import Machine, Outcome, Result, notes_of, outcome_of
 from scripts.loading.faults import LoadError
 from scripts.loading.servers import Cores, pin
+from scripts.loading.stopping import run_until_stopped
 
 _NAMES: Final = [measure.name for measure in MEASURES]
 _PACKAGES: Final = ("mobync-hub", "websockets", "uvloop", "aiosqlite", "msgspec", "orjson")
@@ -109,12 +107,7 @@ def main(
     scale = _scale(FULL if full else QUICK, rounds, seconds, share)
     form = "full" if full else "quick"
     plan = Plan(form, scale, [each for each in MEASURES if not only or each.name in only], targets)
-    try:
-        result = uvloop.run(_run(plan))
-    except LoadError as error:
-        raise click.ClickException(str(error)) from error
-    except asyncio.CancelledError:
-        raise click.ClickException("stopped before the end; nothing was written") from None
+    result = run_until_stopped(_run(plan), "nothing was written")
     print_table(result)
     _write(result, json_file, charts)
 
@@ -128,7 +121,6 @@ def _scale(scale: Scale, rounds: int | None, seconds: float | None, share: float
 
 
 async def _run(plan: Plan) -> Result:
-    _stop_on_sigterm()
     cores = _pinned()
     with _workplace() as folder:
         outcomes = await _measured(plan, folder, cores)
@@ -154,12 +146,6 @@ def _targets(plan: Plan, measure: Measure) -> list[str]:
 
 def _rounds(plan: Plan) -> int:
     return sum(each.rounds(plan.scale) * len(_targets(plan, each)) for each in plan.measures)
-
-
-def _stop_on_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: the servers are stopped first."""
-    if task := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 def _pinned() -> Cores | None:

@@ -1,8 +1,6 @@
 """The command line of `scripts/load`."""
 
-import asyncio
 import contextlib
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,15 +9,14 @@ from pathlib import Path
 
 import msgspec
 import rich_click as click
-import uvloop
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from scripts.loading.faults import LoadError
 from scripts.loading.pushes import SMALLEST
 from scripts.loading.report import Report, as_json, print_report, report
 from scripts.loading.rounds import TICKS, Load, Round, run_round
 from scripts.loading.servers import Server, pin, started
+from scripts.loading.stopping import run_until_stopped
 
 _TARGETS = {"relay": ("relay",), "hub": ("hub",), "both": ("relay", "hub")}
 
@@ -86,30 +83,18 @@ def main(
     in the system's temporary directory (TMPDIR): let that be a real disk.
     """
     plan = Plan(msgspec.convert(load, Load), rounds, url, _TARGETS[against], pinned)
-    try:
-        found = uvloop.run(_run(plan))
-    except LoadError as error:
-        raise click.ClickException(str(error)) from error
-    except asyncio.CancelledError:
-        raise click.ClickException("stopped before the end; nothing was measured") from None
+    found = run_until_stopped(_run(plan), "nothing was measured")
     print(as_json(found)) if json_wanted else print_report(found)
     sys.exit(1 if found.errors else 0)
 
 
 async def _run(plan: Plan) -> Report:
     """Measure every target, a round of each in turn."""
-    _stop_on_sigterm()
     async with AsyncExitStack() as stack:
         servers = await _servers(plan, stack)
         with _progress(plan.rounds * len(servers) * TICKS) as tick:
             rounds = await _in_turn(plan, servers, tick)
     return report(plan.load, rounds)
-
-
-def _stop_on_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: the servers are stopped first."""
-    if task := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def _servers(plan: Plan, stack: AsyncExitStack) -> list[Server]:

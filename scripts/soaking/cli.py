@@ -1,21 +1,18 @@
 """The command line of `scripts/soak`."""
 
-import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 import rich_click as click
-import uvloop
 from rich import progress as bars
 from rich.console import Console
 
-from scripts.loading.faults import LoadError
 from scripts.loading.figures import show
 from scripts.loading.pushes import SMALLEST
+from scripts.loading.stopping import run_until_stopped
 from scripts.soaking.crowd import Size
 from scripts.soaking.reading import Reading
 from scripts.soaking.run import TICKS, Plan, Telling, soak
@@ -65,21 +62,10 @@ def main(
     minutes = NIGHTLY if nightly else minutes
     warm_up = min(_LONGEST_WARM_UP, max(2.0, minutes * 6))
     plan = Plan(minutes, rate, churn, Size(users, listeners, objects, size), seed, warm_up)
-    try:
-        with _progress() as telling:
-            found = uvloop.run(_run(plan, telling))
-    except LoadError as error:
-        raise click.ClickException(str(error)) from error
-    except asyncio.CancelledError:
-        raise click.ClickException("stopped before the end; nothing was found out") from None
+    with _progress() as telling:
+        found = run_until_stopped(soak(plan, telling), "nothing was found out")
     print(_as_json(found)) if json_wanted else _print(found)
     sys.exit(1 if found.troubles else 0)
-
-
-async def _run(plan: Plan, telling: Telling) -> Soak:
-    if task := asyncio.current_task():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await soak(plan, telling)
 
 
 @contextlib.contextmanager
