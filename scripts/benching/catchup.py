@@ -1,19 +1,16 @@
 """A device that missed ten thousand pushes and gets them from the log, one by one."""
 
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Final
-
-from websockets.uri import parse_uri
 
 from scripts.benching.measure import HUB, LOAD_CPU, RELAY, Figures, Goal, Measure, Row, Site
 from scripts.benching.seeding import History, seed
 from scripts.loading.arrival import Arrival, arrive
 from scripts.loading.faults import Faults, LoadError
 from scripts.loading.figures import median
-from scripts.loading.link import connect
+from scripts.loading.link import linked
 from scripts.loading.servers import Server, command, started
 
 _USER: Final = "away"
@@ -64,11 +61,8 @@ async def _come_back(server: Server, site: Site) -> Arrival:
     """Come as a device that has seen the first push."""
     faults = Faults()
     log_id = await _log_id(server, faults)
-    link = await connect(parse_uri(server.url), _USER, secrets.token_hex(4), faults)
-    try:
+    async with linked(server.url, _USER, faults) as link:
         arrival = await arrive(link, 1, log_id)
-    finally:
-        await link.leave()
     if arrival.changes != site.scale.catchup_pushes or faults.count:
         raise LoadError(f"{arrival.changes} pushes came; {faults.told}")
     return arrival
@@ -76,8 +70,5 @@ async def _come_back(server: Server, site: Site) -> Arrival:
 
 async def _log_id(server: Server, faults: Faults) -> str:
     """Ask as a new device; the relay's stand-in tells the log id that the hub did."""
-    link = await connect(parse_uri(server.url), _USER, secrets.token_hex(4), faults)
-    try:
+    async with linked(server.url, _USER, faults) as link:
         return (await arrive(link)).log_id
-    finally:
-        await link.leave()

@@ -1,7 +1,6 @@
 """What is left on the disk of many edits of few objects."""
 
 import asyncio
-import secrets
 import shutil
 import sqlite3
 import time
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 import orjson
-from websockets.uri import parse_uri
 
 from hub.store.ledger import LEAST_SPARE, SPARE_SHARE
 from scripts.benching.measure import HUB, Figures, Goal, Measure, Row, Site
@@ -18,7 +16,7 @@ from scripts.benching.retiring import KEEPS, receive_all
 from scripts.benching.seeding import History, seed
 from scripts.loading.arrival import arrive
 from scripts.loading.faults import Faults, LoadError
-from scripts.loading.link import connect
+from scripts.loading.link import linked
 from scripts.loading.servers import Server, command, started
 
 _USER: Final = "editor"
@@ -112,11 +110,8 @@ def _is_retired(path: Path) -> bool:
 
 async def _live_bytes(server: Server) -> int:
     faults = Faults()
-    link = await connect(parse_uri(server.url), _USER, secrets.token_hex(4), faults)
-    try:
+    async with linked(server.url, _USER, faults) as link:
         arrival = await arrive(link)
-    finally:
-        await link.leave()
     pages = [orjson.loads(frame) for frame in arrival.frames if frame.startswith(_SNAPSHOT)]
     fields = [entry["json_data"] for page in pages for entry in page["objects"]]
     if not fields or faults.count:

@@ -1,18 +1,16 @@
 """A new device of a user with a hundred thousand objects, and what all others feel of it."""
 
 import asyncio
-import secrets
 from typing import ClassVar, Final
 
 import msgspec
-from websockets.uri import parse_uri
 
 from scripts.benching.measure import LOAD_CPU, Figures, Goal, Measure, Row, Site
 from scripts.benching.rates import MANY_USERS, loaded, open_loop
 from scripts.benching.seeding import History, seed
 from scripts.loading.arrival import Fetched, fetch
 from scripts.loading.faults import Faults, LoadError
-from scripts.loading.link import connect
+from scripts.loading.link import linked
 from scripts.loading.rounds import Load
 from scripts.loading.servers import Server
 
@@ -83,11 +81,8 @@ async def _beside_newcomers(server: Server, site: Site, load: Load) -> tuple[Fig
 
 async def _newcomer(server: Server, site: Site) -> Fetched:
     faults = Faults()
-    link = await connect(parse_uri(server.url), _USER, secrets.token_hex(4), faults)
-    try:
+    async with linked(server.url, _USER, faults) as link:
         fetched = await fetch(link)
-    finally:
-        await link.leave()
     if fetched.objects != site.scale.objects or faults.count:
         raise LoadError(f"{fetched.objects} objects came; {faults.told}")
     return fetched

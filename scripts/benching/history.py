@@ -1,21 +1,18 @@
 """What a long history costs whoever writes next: nothing, if all is found by index."""
 
 import asyncio
-import secrets
 import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar, Final
 
-from websockets.uri import parse_uri
-
 from scripts.benching.measure import Figures, Goal, Measure, Row, Site
 from scripts.benching.seeding import SIZE, History, seed
 from scripts.loading.arrival import arrive
 from scripts.loading.devices import User, Writer
 from scripts.loading.faults import Faults, LoadError
-from scripts.loading.link import connect
+from scripts.loading.link import linked
 from scripts.loading.pushes import templates
 from scripts.loading.rounds import become_level
 from scripts.loading.servers import Server
@@ -92,12 +89,9 @@ async def _write(server: Server, name: str, seconds: float) -> int:
 
 @asynccontextmanager
 async def _writer(server: Server, name: str, faults: Faults) -> AsyncIterator[Writer]:
-    link = await connect(parse_uri(server.url), name, secrets.token_hex(4), faults)
-    try:
+    async with linked(server.url, name, faults) as link:
         arrival = await arrive(link)
         objects = min(arrival.objects, _OBJECTS)
         writer = Writer(link, templates(name, objects, SIZE))
         writer.clock = arrival.clock
         yield writer
-    finally:
-        await link.leave()

@@ -11,7 +11,6 @@ from typing import Final
 
 import orjson
 import uvloop
-from websockets.uri import parse_uri
 
 from client import Device
 from client.errors import LinkFailed
@@ -20,7 +19,7 @@ from scripts.benching.seeding import SIZE
 from scripts.loading.arrival import arrive
 from scripts.loading.devices import User, Writer
 from scripts.loading.faults import Faults, LoadError
-from scripts.loading.link import connect
+from scripts.loading.link import linked
 from scripts.loading.pushes import templates
 from scripts.loading.rounds import become_level
 
@@ -91,8 +90,7 @@ async def catch_up(url: str, path: Path, user: str, pushes: int) -> float:
 async def _push(url: str, user: str, pushes: int) -> None:
     """Push as another device, several under way."""
     faults = Faults()
-    link = await connect(parse_uri(url), user, secrets.token_hex(4), faults)
-    try:
+    async with linked(url, user, faults) as link:
         arrival = await arrive(link)
         frames = templates(user, min(pushes, _OBJECTS), SIZE)
         writer = Writer(link, frames)
@@ -105,8 +103,6 @@ async def _push(url: str, user: str, pushes: int) -> None:
             if (number + 1) % _UNDER_WAY == 0:
                 await become_level([User(writer, [])])
         await become_level([User(writer, [])])
-    finally:
-        await link.leave()
     if faults.count:
         raise LoadError(f"the other device could not push: {faults.told}")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from asyncio.subprocess import Process
 from typing import ClassVar, Final
 
 import orjson
@@ -43,19 +44,24 @@ class PythonDevice(Measure):
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        try:
-            async with asyncio.timeout(_LONGEST):
-                out, errors = await process.communicate()
-        except TimeoutError:
-            raise LoadError(f"the device was not done after {_LONGEST:.0f} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            raise LoadError(f"the device stopped with {process.returncode}:\n{_end_of(errors)}")
-        figures: Figures = orjson.loads(out)
+        figures: Figures = orjson.loads(await _output(process))
         return figures
+
+
+async def _output(process: Process) -> bytes:
+    """What the program has printed when it is done; it is killed if it is not."""
+    try:
+        async with asyncio.timeout(_LONGEST):
+            out, errors = await process.communicate()
+    except TimeoutError:
+        raise LoadError(f"the device was not done after {_LONGEST:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise LoadError(f"the device stopped with {process.returncode}:\n{_end_of(errors)}")
+    return out
 
 
 def _end_of(errors: bytes) -> str:

@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 
 import msgspec
 import orjson
-from websockets.uri import parse_uri
 
 from scripts.benching.measure import HUB, Figures, Goal, Measure, Row, Site
 from scripts.benching.rates import MANY_USERS, loaded
@@ -17,7 +16,7 @@ from scripts.benching.seeding import DEVICE, History, seed
 from scripts.loading.arrival import arrive
 from scripts.loading.faults import Faults, LoadError
 from scripts.loading.figures import Spread
-from scripts.loading.link import connect
+from scripts.loading.link import linked
 from scripts.loading.rounds import Round
 from scripts.loading.servers import Server, command, started
 
@@ -77,13 +76,9 @@ class Retiring(Measure):
 
 async def receive_all(server: Server, user: str) -> None:
     """Be the device that made a history, and say that all of it has been received."""
-    faults = Faults()
-    link = await connect(parse_uri(server.url), user, DEVICE, faults)
-    try:
+    async with linked(server.url, user, Faults(), DEVICE) as link:
         arrival = await arrive(link)
         link.send(orjson.dumps({"type": "received", "logical_clock": arrival.clock}))
-    finally:
-        await link.leave()
 
 
 @asynccontextmanager

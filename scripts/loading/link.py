@@ -1,15 +1,17 @@
 """One device's socket: the handshake by `websockets`, the frames by hand."""
 
 import asyncio
+import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeAlias, cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import WebSocketException
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
-from websockets.uri import WebSocketURI
+from websockets.uri import WebSocketURI, parse_uri
 
 from scripts.loading.faults import Faults, LoadError
 from scripts.loading.frames import CLOSE, PING, PONG, TEXT, BadFrame, FrameReader, client_frame
@@ -192,3 +194,13 @@ async def connect(
     link = Link(transport, user, name, faults)
     transport.set_protocol(link)  # nothing is lost in between: a server speaks only after `hello`
     return link
+
+
+@asynccontextmanager
+async def linked(url: str, user: str, faults: Faults, name: str = "") -> AsyncIterator[Link]:
+    """Be a device of `user` meanwhile, a new one if it has no name; it leaves with a goodbye."""
+    link = await connect(parse_uri(url), user, name or secrets.token_hex(4), faults)
+    try:
+        yield link
+    finally:
+        await link.leave()
