@@ -92,8 +92,6 @@ def welcome(
     reset: bool,
 ) -> Welcome:
     """The answer to a `hello` whose token is good."""
-    shared = shared_with(hello, user)
-    most = user.head if shared is None else shared
     return Welcome(
         user=user.name,
         device=hello.device,
@@ -103,13 +101,24 @@ def welcome(
         reset=reset,
         server_time=now,
         expires=grant.expires,
-        limits={
-            "max_diffs": limits.max_diffs,
-            "max_frame_bytes": limits.max_frame_bytes,
-            "max_object_bytes": limits.max_object_bytes,
-            "max_depth": limits.max_depth,
-        },
+        limits=_told(limits),
         epoch=user.epochs.starts.current,
-        continues=user.history.as_told_to(hello.log_id, most),
+        continues=user.history.as_told_to(hello.log_id, _most_shared(hello, user)),
         refill=user.refill and not grant.read_only,
     )
+
+
+def _told(limits: Limits) -> dict[str, int]:
+    """The limits that a device keeps to."""
+    return {
+        "max_diffs": limits.max_diffs,
+        "max_frame_bytes": limits.max_frame_bytes,
+        "max_object_bytes": limits.max_object_bytes,
+        "max_depth": limits.max_depth,
+    }
+
+
+def _most_shared(hello: Hello, user: User) -> int:
+    """How far a history that the user's carries on may be the device's, too."""
+    shared = shared_with(hello, user)
+    return user.head if shared is None else shared

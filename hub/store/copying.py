@@ -85,14 +85,9 @@ def restore(
         with _unfinished(data, 0o600) as part:
             pace = _Pace(part, f"restoring {data}", tell)
             users = _prepare(copy, pace, new_log_id, now)
-            if data.exists():
-                _take_after(part, data.stat())
-            aside = _set_aside(data, now)
-            part.replace(data)
-            sync(data.absolute().parent)
+            return Restored(users, _put_in_place(part, data, now))
     finally:
         lock.release()
-    return Restored(users, aside)
 
 
 def _check_there(path: Path) -> None:
@@ -209,6 +204,16 @@ def _prepare(copy: Path, pace: _Pace, new_log_id: Callable[[], str], now: int) -
         users = carry_all_on(connection, new_log_id, now)
     sync(part)
     return users
+
+
+def _put_in_place(part: Path, data: Path, now: int) -> Path | None:
+    """Let the hub's file be this one; where the one before is kept."""
+    if data.exists():
+        _take_after(part, data.stat())
+    aside = _set_aside(data, now)
+    part.replace(data)
+    sync(data.absolute().parent)
+    return aside
 
 
 def _take_after(part: Path, before: os.stat_result) -> None:

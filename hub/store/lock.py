@@ -27,10 +27,7 @@ class FileLock:
             StoreFailed: the folder cannot be written to.
 
         """
-        try:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreFailed(f"cannot write {self.path}: {error.strerror}") from None
+        handle = self._opened()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -41,13 +38,23 @@ class FileLock:
                 "stop it first, or name another file with --data"
             ) from None
         self._handle = handle
-        with contextlib.suppress(OSError):
-            # The number is for the other one's message; a full disk does not undo the lock.
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
+        _sign(handle)
 
     def release(self) -> None:
         """Let go. The file stays: to remove it could break another's lock."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreFailed(f"cannot write {self.path}: {error.strerror}") from None
+
+
+def _sign(handle: int) -> None:
+    """Write who holds it, for another's message; a full disk does not undo the lock."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()}\n".encode())

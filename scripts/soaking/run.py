@@ -85,13 +85,7 @@ class _Run:
         await self._load(self._plan.warm_up_seconds, lambda: None)
         start = await self._calm_reading(new)
         self._telling.say("soaking")
-        readings: list[Reading] = [start]
-        watching = asyncio.create_task(self._watch(readings))
-        try:
-            await self._load(self._plan.minutes * 60, self._telling.tick)
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
+        readings = [start, *await self._watched_load()]
         self._telling.say("calming down")
         end = await self._calm_reading(new)
         return Soak(
@@ -104,6 +98,17 @@ class _Run:
             self._faults.count,
             self._faults.told,
         )
+
+    async def _watched_load(self) -> list[Reading]:
+        """Soak, and count all along."""
+        readings: list[Reading] = []
+        watching = asyncio.create_task(self._watch(readings))
+        try:
+            await self._load(self._plan.minutes * 60, self._telling.tick)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+        return readings
 
     async def _load(self, seconds: float, tick: Callable[[], None]) -> None:
         chance = Random(self._plan.seed)
