@@ -9,9 +9,7 @@ import copy
 import itertools
 import multiprocessing
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +19,7 @@ from tests.crash.faults import STOP_SECONDS, Fault
 from tests.crash.forked import FOLDS_AT_ONCE, a_forked_hub, ready_or_ended, wait_until_ready
 from tests.crash.tracing import traced
 from tests.crash.writer import Went, Writer, check_file, wait_until_folded
+from tests.hub.store.asking import asked
 
 CALLS: Final = ("fdatasync", "fsync", "pwrite64", "ftruncate")
 OLD: Final = Path(__file__).parents[1] / "hub" / "store" / "files" / "hub-1.sqlite"
@@ -107,11 +106,6 @@ STARTS: Final[Mapping[str, Callable[[Path], Start]]] = {
     "with a WAL": WithWal,
     "of format 1": OfFormat1,
 }
-
-
-def asked(path: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as file:
-        return file.execute(query).fetchall()
 
 
 def contents(path: Path) -> dict[str, list[Any]]:

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from hub.progress import lines
 from hub.store import upgrade
 from hub.store.schema import connect
-from tests.hub.store.test_upgrade import FILES, asked
+from tests.hub.store.asking import asked
+from tests.hub.store.test_upgrade import FILES
 
 COMMAND: Final = Path(sys.executable).with_name("mobync-hub")
 SECONDS: Final = 60.0

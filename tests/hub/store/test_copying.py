@@ -18,6 +18,7 @@ from hub.store.errors import FileInUse, FileTooNew, NotACopy, NotAHubFile, Store
 from hub.store.lock import FileLock
 from hub.store.schema import VERSION
 from tests.hub.fakes import START, create, inline, update
+from tests.hub.store.asking import asked
 from tests.hub.store.bench import ALL, push
 from tests.hub.store.sqlite_bench import SqliteBench
 
@@ -31,11 +32,6 @@ def names() -> Callable[[], str]:
 
 def told(_part: str, _done: int, _whole: int) -> None:
     """Nobody looks."""
-
-
-def asked(file: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
-        return connection.execute(query).fetchall()
 
 
 def restored(copy: Path, data: Path, now: int = START) -> copying.Restored:

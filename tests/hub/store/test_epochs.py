@@ -4,13 +4,13 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hub.store import epochs, sqlite
 from hub.store.errors import StoreFailed
 from tests.hub.fakes import create, inline
+from tests.hub.store.asking import asked
 from tests.hub.store.bench import push
 from tests.hub.store.sqlite_bench import SqliteBench
 
@@ -22,11 +22,6 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await bench.open()
     yield bench
     await bench.store.close()
-
-
-def asked(bench: SqliteBench, query: str) -> list[Any]:
-    with closing(sqlite3.connect(bench.path)) as file:
-        return file.execute(query).fetchall()
 
 
 async def a_push(bench: SqliteBench, number: int, user: str = "ada") -> None:
@@ -43,7 +38,7 @@ async def test_a_user_has_one_row_for_each_epoch_but_the_first_in_which_it_pushe
     await a_push(bench, 1, "bob")
     await bench.reopen()
     await a_push(bench, 3)
-    assert asked(bench, "SELECT * FROM user_epochs") == [(1, 3, 2), (2, 2, 0)]
+    assert asked(bench.path, "SELECT * FROM user_epochs") == [(1, 3, 2), (2, 2, 0)]
 
 
 async def test_rows_that_a_crash_left_unfolded_belong_to_the_epoch_in_which_they_were_stored(
@@ -53,7 +48,7 @@ async def test_rows_that_a_crash_left_unfolded_belong_to_the_epoch_in_which_they
     await bench.crash()
     await bench.store.commit([push(2, create("b"))])
     await bench.crash()
-    assert asked(bench, "SELECT * FROM user_epochs") == [(1, 2, 1)]
+    assert asked(bench.path, "SELECT * FROM user_epochs") == [(1, 2, 1)]
 
 
 async def test_old_epochs_are_forgotten_and_what_was_known_of_users_by_them(
@@ -68,7 +63,7 @@ async def test_old_epochs_are_forgotten_and_what_was_known_of_users_by_them(
     names = list(standing.epochs.starts.numbers)
     assert names == ["5-start-5", "6-start-6", "7-start-7"]
     assert [standing.epochs.end(name, standing.head) for name in names] == [5, 6, 7]
-    assert asked(bench, "SELECT epoch_no, clock FROM user_epochs") == [(6, 5), (7, 6)]
+    assert asked(bench.path, "SELECT epoch_no, clock FROM user_epochs") == [(6, 5), (7, 6)]
     assert standing.epochs.is_forgotten("4-start-4")
     assert not standing.epochs.is_forgotten("5-lost")
     assert not standing.epochs.is_forgotten("8-start-8")

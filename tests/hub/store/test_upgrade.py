@@ -16,6 +16,7 @@ from hub.store.schema import VERSION, connect
 from hub.store.upgrade import backup_of
 from protocol.history import History
 from tests.hub.fakes import START, FakeClock, inline, rules, update
+from tests.hub.store.asking import asked
 from tests.hub.store.bench import ALL, pages, push, told
 from tests.hub.store.sqlite_bench import SqliteBench
 
@@ -54,11 +55,6 @@ async def opened(path: Path) -> SqliteBench:
     bench = Upgraded(path.parent)
     await bench.open()
     return bench
-
-
-def asked(path: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as file:
-        return file.execute(query).fetchall()
 
 
 def contents(path: Path) -> dict[str, list[Any]]:

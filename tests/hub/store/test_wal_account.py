@@ -11,8 +11,9 @@ from hub.store import ledger, retiring, sqlite
 from hub.store.interface import Incoming
 from hub.store.sqlite import SqliteStore
 from tests.hub.fakes import create, inline, rules, update
+from tests.hub.store.asking import asked
 from tests.hub.store.bench import push
-from tests.hub.store.test_upgrade import FILES, asked
+from tests.hub.store.test_upgrade import FILES
 
 MOST: Final = 300_000
 """Bytes in the WAL from which on a checkpoint is due, here."""
