@@ -39,12 +39,7 @@ def test_two_restores_in_a_row_lose_no_more_than_one(hundred: int) -> None:
 
 def burn_once(seed: int) -> None:
     """One world; what fails for a seed fails for it again."""
-    chance = Random(seed)
-    world = a_world_with_a_past(chance)
-    old = Old(world)
-    world.burn("log-2")
-    made = len(world.edits)
-    world.take(steps(chance, most=20))
+    world, old, made = a_world_after_a_fire(Random(seed))
     world.calm()
     for name in OBJECTS:
         unheard = [edit for edit in old.unheard if edit.json_data["id"] == name]
@@ -57,11 +52,7 @@ def burn_once(seed: int) -> None:
 def burn_twice(seed: int) -> None:
     """The same for two: objects that nobody has edited since the first are as they were."""
     chance = Random(seed)
-    world = a_world_with_a_past(chance)
-    old = Old(world)
-    world.burn("log-2")
-    made = len(world.edits)
-    world.take(steps(chance, most=20))
+    world, old, made = a_world_after_a_fire(chance)
     if chance.random() < 0.5:
         world.back_up()
         world.take(steps(chance, most=10))
@@ -73,6 +64,16 @@ def burn_twice(seed: int) -> None:
         if name not in touched:
             assert shown(world, name) == old.version(name)
     assert_level(world)
+
+
+def a_world_after_a_fire(chance: Random) -> tuple[World, Old, int]:
+    """With some steps since; what was known before, and how many edits had been made by then."""
+    world = a_world_with_a_past(chance)
+    old = Old(world)
+    world.burn("log-2")
+    made = len(world.edits)
+    world.take(steps(chance, most=20))
+    return world, old, made
 
 
 def a_world_with_a_past(chance: Random) -> World:

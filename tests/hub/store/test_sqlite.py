@@ -21,6 +21,7 @@ import pytest
 from hub.store import folding, ledger, memory, reading, retention, sqlite
 from hub.store.errors import FileInUse, FileTooNew, NotAHubFile, StoreFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
+from hub.store.interface import Store
 from hub.store.schema import APPLICATION_ID
 from hub.store.sqlite import SqliteStore
 from tests.hub.fakes import START, create, inline, rules, update
@@ -34,6 +35,13 @@ def opened(path: Path, open_executor: OpenExecutor = inline, **changes: Any) -> 
 
 def many(name: str, count: int) -> list[Any]:
     return [create(f"{name}{number}") for number in range(count)]
+
+
+async def folded(store: Store, objects: int) -> None:
+    """Wait until so many objects of ada's are in the tables."""
+    async with asyncio.timeout(10):
+        while await store.count("ada", 0) < objects:
+            await asyncio.sleep(0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -50,9 +58,7 @@ async def test_objects_are_folded_soon_after_a_push(
     store = opened(tmp_path / "hub.db")
     await store.open()
     await store.commit([push(1, create("a"))])
-    async with asyncio.timeout(10):
-        while not await store.count("ada", 0):
-            await asyncio.sleep(0.01)
+    await folded(store, 1)
     await store.close()
 
 
@@ -67,9 +73,7 @@ async def test_objects_are_folded_at_once_when_many_pushes_wait_for_it(
     await asyncio.sleep(0.05)
     assert await store.count("ada", 0) == 0
     await store.commit([push(3, create("c"))])
-    async with asyncio.timeout(10):
-        while await store.count("ada", 0) < 3:
-            await asyncio.sleep(0)
+    await folded(store, 3)
     await store.close()
 
 
@@ -80,9 +84,7 @@ async def test_a_user_with_much_to_fold_is_folded_at_once_and_alone(
     store = opened(tmp_path / "hub.db")
     await store.open()
     await store.commit([push(1, create("a"), user="bob"), push(1, *many("a", memory.LARGE))])
-    async with asyncio.timeout(10):
-        while await store.count("ada", 0) < memory.LARGE:
-            await asyncio.sleep(0)
+    await folded(store, memory.LARGE)
     assert await store.count("bob", 0) == 0
     await store.close()
 
@@ -128,9 +130,7 @@ async def test_a_fold_that_fails_is_tried_again(
     store = await bench.open()
     await store.commit([push(1, create("a"))])
     bench.break_at(3)
-    async with asyncio.timeout(10):
-        while not await store.count("ada", 0):
-            await asyncio.sleep(0.01)
+    await folded(store, 1)
     assert not bench.is_broken()
     await store.close()
 
