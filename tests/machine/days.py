@@ -42,7 +42,7 @@ class Days:
         if self._world.store._ledger.has_due:
             return  # what goes meanwhile goes by what was known when it was looked at
         for user, devices in written_down(self._world.disks[0].connection).items():
-            self._world.record(user).keeping.write_down(devices)
+            self._world.witness.record(user).keeping.write_down(devices)
 
     def let_go(self) -> None:
         """Retention goes on until nothing is due."""
@@ -54,5 +54,5 @@ class Days:
         else:
             raise AssertionError("retention does not come to an end")
         self.write_down()
-        for record in self._world.records.values() if self._world.hub else ():
+        for record in self._world.witness.records.values() if self._world.hub else ():
             record.check_rest(self._world.now)

@@ -51,7 +51,7 @@ class Polls:
 
     def _is_refused(self, incoming: Incoming) -> bool:
         """Whether it is answered 409, for deletions behind its clock are forgotten (section 9)."""
-        keeping = self._world.record(incoming.user).keeping
+        keeping = self._world.witness.record(incoming.user).keeping
         base = min(diff["logical_clock"] for diff in incoming.diffs)
         is_below: bool = base < max(keeping.announced, keeping.gone.line)
         self._world.happened["poll answered 409"] += is_below

@@ -18,3 +18,4 @@ class Sizes(NamedTuple):
 
 
 NORMAL = Sizes()
+MAX_OBJECT_BYTES = 400

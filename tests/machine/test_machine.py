@@ -135,7 +135,7 @@ class Devices(RuleBasedStateMachine):
         return [
             {
                 "id": f"polled-{next(world.numbers)}",
-                "logical_clock": max(world.record(user).head - behind, 0),
+                "logical_clock": max(world.witness.record(user).head - behind, 0),
                 "utc_timestamp": world.now - late + at,
                 "type": sketch.kind,
                 "model": sketch.key[0],

@@ -25,12 +25,12 @@ class Watched(SqliteStore):
         self._world = world
 
     async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
-        self._world.unheard = group
+        self._world.witness.unheard = group
         try:
             stored = await super().commit(group)
         finally:
-            self._world.unheard = ()
-        self._world.observe(group, stored)
+            self._world.witness.unheard = ()
+        self._world.witness.observe(group, stored)
         return stored
 
     def history_of(self, user: str) -> History:
@@ -40,12 +40,12 @@ class Watched(SqliteStore):
         return entry.history if entry is not None else NO_HISTORY
 
     def received(self, user: str, device: str, clock: int) -> None:
-        self._world.record(user).keeping.see(device, self._world.now, clock)
+        self._world.witness.record(user).keeping.see(device, self._world.now, clock)
         super().received(user, device, clock)
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         def told(user: str, line: int) -> None:
-            keeping = self._world.record(user).keeping
+            keeping = self._world.witness.record(user).keeping
             keeping.announced = max(keeping.announced, line)
             tell(user, line)
 
@@ -58,7 +58,7 @@ class Watched(SqliteStore):
             return work(connection), gone(connection)
 
         done, found = await super()._write(watched)
-        self._world.observe_gone(found)
+        self._world.witness.observe_gone(found)
         return done
 
 

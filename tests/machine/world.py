@@ -7,8 +7,8 @@ import itertools
 import shutil
 import sqlite3
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from unittest.mock import patch
 from hub.auth import DevAuthority
 from hub.hub import Hub
 from hub.limits import Limits
-from hub.store.interface import Incoming, Stored
 from hub.store.ledger import Rules
 from protocol.messages import (
     Error,
@@ -30,14 +29,13 @@ from protocol.messages import (
 from tests.machine.days import STEP, Days
 from tests.machine.disk import Disk
 from tests.machine.files import Backup, carry_histories_on, empty_file
-from tests.machine.keeping import Gone
 from tests.machine.line import Line
-from tests.machine.phone import Phone, Sketch, server_state, shown
+from tests.machine.phone import Phone, Sketch
 from tests.machine.polls import Polls
-from tests.machine.record import Record
-from tests.machine.sizes import NORMAL, Sizes
+from tests.machine.sizes import MAX_OBJECT_BYTES, NORMAL, Sizes
 from tests.machine.stillness import StillLoop
 from tests.machine.watched import Watched
+from tests.machine.witness import Witness
 
 T = TypeVar("T")
 
@@ -45,7 +43,6 @@ START = 1_790_000_000_000
 MINUTE = 60_000
 ALL = 10**9
 """More frames than there are."""
-MAX_OBJECT_BYTES = 400
 FOLD = 0.3
 """Seconds after which the objects are no longer behind the log."""
 LONG = 90.0
@@ -59,17 +56,15 @@ class World:
         self.sizes = sizes
         self.now = START
         self.happened: Counter[str] = Counter()
-        self.records: dict[str, Record] = {}
         self.phones: dict[str, Phone] = {}
         self.ghosts: list[Line] = []
-        self.greeted: dict[tuple[str, str], Line] = {}
         self.hub: Hub | None = None
         self.disks: list[Disk] = []
         self.backup: Backup | None = None
-        self.unheard: Sequence[Incoming] = ()
         self.loop = StillLoop()
-        self._troubles: list[BaseException] = []
+        self.troubles: list[BaseException] = []
         self._dying = False
+        self.witness = Witness(self)
         self.polls = Polls(self)
         self.days = Days(self)
         self.numbers = itertools.count(1)
@@ -114,8 +109,8 @@ class World:
     def settle(self) -> None:
         """Let everything run until it waits for a frame, a disk or the time."""
         self.loop.run_until_complete(self.loop.settle())
-        if self._troubles:
-            raise self._troubles[0]
+        if self.troubles:
+            raise self.troubles[0]
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Do what needs neither a frame nor time; fail if it does."""
@@ -127,7 +122,7 @@ class World:
 
     def _on_trouble(self, _loop: object, context: dict[str, Any]) -> None:
         if not self._dying:
-            self._troubles.append(context.get("exception") or AssertionError(context["message"]))
+            self.troubles.append(context.get("exception") or AssertionError(context["message"]))
 
     # The hub
 
@@ -201,19 +196,19 @@ class World:
             self.disks[0].mute = True
             for phone in self.phones.values():
                 self.deliver(phone, up=ALL, down=0)
-        unheard = self.unheard
+        unheard = self.witness.unheard
         self._kill_hub()
         self._cut_all()
         self.start_hub()
-        self._observe_unheard(unheard)
-        self.check_log()
+        self.witness.observe_unheard(unheard)
+        self.witness.check_log()
 
     def back_up(self) -> None:
         """The operator copies the file, as a backup does."""
         if self.hub is not None:
             self.backup = Backup(
                 self._copy_file(),
-                {user: record.copy() for user, record in self.records.items()},
+                {user: record.copy() for user, record in self.witness.records.items()},
                 {phone.name: phone.reported for phone in self.phones.values()},
             )
 
@@ -224,20 +219,20 @@ class World:
         backup, self.backup = self.backup, None
         self._kill_hub()
         self._cut_all()
-        self.path, self.records = backup.path, backup.records
+        self.path, self.witness.records = backup.path, backup.records
         if not by_hand:
             carry_histories_on(self.path, lambda: f"log-{next(self.numbers)}", self.now)
         for phone in self.phones.values():
-            record = self.record(phone.user)
+            record = self.witness.record(phone.user)
             phone.leave_history(backup.reported.get(phone.name, 0), record)
         self.happened["hub put back by hand" if by_hand else "hub restored"] += 1
         self.start_hub()
-        self.check_log()
+        self.witness.check_log()
 
     def _kill_hub(self) -> None:
         self._dying = True
-        self._troubles.clear()
-        self.greeted.clear()
+        self.troubles.clear()
+        self.witness.greeted.clear()
         for disk in self.disks:
             disk.die()
         for task in asyncio.all_tasks(self.loop):
@@ -266,53 +261,6 @@ class World:
                 shutil.copyfile(f"{self.path}{suffix}", f"{left}{suffix}")
         return left
 
-    def observe(self, group: Sequence[Incoming], stored: Sequence[Stored | None]) -> None:
-        self.happened["group of several"] += len(group) > 1
-        self.happened["group of two users"] += len({incoming.user for incoming in group}) > 1
-        for incoming, what in zip(group, stored, strict=True):
-            self._check_fence(incoming, what)
-            self._current(incoming.user).observe(incoming, what, self.now)
-
-    def _current(self, user: str) -> Record:
-        """A user's record, which is told in which history the hub decides."""
-        record = self.record(user)
-        record.history = self.store.history_of(user)
-        return record
-
-    def _check_fence(self, incoming: Incoming, stored: Stored | None) -> None:
-        """Nothing that an older socket had under way is stored after a newer one's welcome."""
-        line = self.greeted.get((incoming.user, incoming.device))
-        if line is not None and stored is not None:
-            assert incoming.push_id in line.pushed
-
-    def _observe_unheard(self, group: Sequence[Incoming]) -> None:
-        """A group that was being committed at the end is there as a whole, or not at all."""
-        logs = {
-            user: deque(row for row in self._rows(user) if row.clock > self.record(user).head)
-            for user in {incoming.user for incoming in group}
-        }
-        if not any(logs.values()):
-            return
-        self.happened["stored unheard"] += 1
-        for incoming in group:
-            log = logs[incoming.user]
-            row = log[0] if log else None
-            if self._current(incoming.user).observe_row(incoming, row, self.now):
-                log.popleft()
-
-    def observe_gone(self, found: Mapping[str, Gone]) -> None:
-        """What the store has let go; the task that did it is not to die of what the test says."""
-        try:
-            for user, what in found.items():
-                self.record(user).let_go(what, self.now)
-        except AssertionError as error:
-            self._troubles.append(error)
-
-    def record(self, user: str) -> Record:
-        if user not in self.records:
-            self.records[user] = Record(MAX_OBJECT_BYTES, self.happened, self.sizes.keeps)
-        return self.records[user]
-
     # The disk
 
     def hold_disk(self, which: int) -> None:
@@ -332,7 +280,7 @@ class World:
     # Devices
 
     def add_phone(self, user: str, name: str, place: str = "") -> Phone:
-        self.record(user)
+        self.witness.record(user)
         phone = self.phones[place or f"{user}/{name}"] = Phone(user, name, self.happened)
         return phone
 
@@ -346,7 +294,7 @@ class World:
         self.drop(phone)
         if self.hub is None:
             return
-        line = Line(self.sizes.send_buffer, partial(self._greet, phone.user, phone.name))
+        line = Line(self.sizes.send_buffer, partial(self.witness.greet, phone.user, phone.name))
         self.serve(self.hub.serve(line))
         phone.say_hello(line)
 
@@ -356,16 +304,10 @@ class World:
         self._serving.add(task)
         task.add_done_callback(self._served)
 
-    def _greet(self, user: str, device: str, line: Line) -> None:
-        self.greeted[user, device] = line
-        assert line.hello is not None
-        keeping = self.record(user).keeping
-        self.happened["reset below the line"] += keeping.check_reset(line.hello, line.welcome)
-
     def _served(self, task: asyncio.Task[None]) -> None:
         self._serving.discard(task)
         if not task.cancelled() and task.exception() is not None and not self._dying:
-            self._troubles.append(task.exception())  # type: ignore[arg-type]  # it is not None
+            self.troubles.append(task.exception())  # type: ignore[arg-type]  # it is not None
 
     def drop(self, phone: Phone) -> None:
         """The device gives its line up; the hub does not know."""
@@ -383,7 +325,7 @@ class World:
         while down > 0 and (frame := line.carry_down()) is not None:
             # A hub that ends a line before its welcome has not said which history it has.
             if not isinstance(phone.hear(frame, self.now), Error):
-                self.check(phone)
+                self.witness.check(phone)
             down -= 1
             moved += 1
         if save:
@@ -424,20 +366,6 @@ class World:
             phone.reported = max(phone.reported, position.clock)
             phone.line.speak(encode(Received(position.clock)))
 
-    # What must hold at every moment
-
-    def check(self, phone: Phone) -> None:
-        """A device that is not half-way holds the fold of the log up to its clock."""
-        record, position = self.record(phone.user), phone.replica.position
-        held = server_state(phone)
-        phone.line_seen = record.lineage[: phone.level]
-        if position.half is None:
-            assert held == record.states[position.clock]
-            return
-        for key, clock in record.changed[record.head].items():
-            if clock <= position.clock:
-                assert held.get(key) == record.states[record.head][key]
-
     # What must hold once all is said
 
     def calm(self) -> None:
@@ -456,36 +384,4 @@ class World:
         else:
             raise AssertionError("it does not come to rest")
         self.happened["calm"] += 1
-        self.check_all()
-
-    def check_all(self) -> None:
-        self.check_log()
-        for phone in self.phones.values():
-            record = self.record(phone.user)
-            self._check_level(phone, record)
-            record.check_claims(phone.kept.claims)
-            record.check_told(phone.name, phone.own_setbacks(), phone.exempt)
-
-    def _check_level(self, phone: Phone, record: Record) -> None:
-        assert phone.line is not None
-        assert phone.replica.ready
-        assert phone.replica.pending == 0
-        assert phone.replica.position.clock == record.head
-        assert phone.replica.position.half is None
-        assert shown(phone) == record.states[-1]
-        clocks = {key: phone.kept.objects[key].clock for key in record.states[-1]}
-        assert clocks == record.changed[-1]
-
-    def check_log(self) -> None:
-        """What the store says of itself is what the model says."""
-        for user, record in self.records.items():
-            record.check_log(self._rows(user))
-            record.check_objects(self.do(self.store.objects(user, record.keys)))
-            assert self.do(self.store.user(user)).head == record.head
-            assert self.do(self.store.first_clock(user)) == record.keeping.gone.dropped + 1
-            for name in {phone.name for phone in self.phones.values() if phone.user == user}:
-                standing = self.do(self.store.device(user, name))
-                assert standing.last_push_id == record.model.last_push_id(name)
-
-    def _rows(self, user: str) -> list[Stored]:
-        return list(self.do(self.store.log(user, 0, 10**9)))
+        self.witness.check_all()
