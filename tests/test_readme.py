@@ -104,6 +104,7 @@ def test_another_command_shows_two_devices_that_agree() -> None:
     assert "Both devices agree." in run(f"{second} --seconds 0")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_hub_in_production_is_installed_and_takes_the_tokens_it_prints(tmp_path: Path) -> None:
     *preparing, serving, token = commands(section(PRODUCTION))
@@ -123,7 +124,8 @@ async def _user_of(url: str, token: str) -> str:
         return str(json.loads(await socket.recv())["user"])
 
 
-@pytest.mark.serial
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_the_bench_of_readme_measures_everything_and_draws_its_charts(tmp_path: Path) -> None:
     """All of its measures, at sizes that take seconds."""
     bench, _load, _replay = commands(section(MEASURE))
@@ -146,7 +148,7 @@ def test_the_charts_that_readme_shows_are_there() -> None:
         assert "</svg>" in (ROOT / name).read_text()
 
 
-@pytest.mark.serial
+@pytest.mark.long
 def test_the_load_of_readme_prints_the_ratio_to_a_relay() -> None:
     _bench, load, _replay = commands(section(MEASURE))
     assert "relay" in run(load)

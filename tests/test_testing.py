@@ -40,7 +40,7 @@ def test_the_page_has_each_long_form_and_readme_shows_the_way_there() -> None:
     assert "(docs/testing.md)" in README
 
 
-@pytest.mark.serial
+@pytest.mark.long
 @pytest.mark.parametrize("command", SHORT)
 def test_a_long_form_prints_what_the_page_says(tmp_path: Path, command: str) -> None:
     if command == "scripts/faults" and (reason := can_trace(tmp_path)):

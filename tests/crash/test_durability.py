@@ -106,7 +106,6 @@ def check_each_ack_has_a_sync_before_it(seen: Seen) -> None:
 
 
 @needs_strace
-@pytest.mark.serial
 async def test_each_ack_of_one_device_comes_after_a_sync_of_its_own(tmp_path: Path) -> None:
     seen = await traced(tmp_path, devices=1)
     assert len(seen.acks) == PUSHES
@@ -115,7 +114,6 @@ async def test_each_ack_of_one_device_comes_after_a_sync_of_its_own(tmp_path: Pa
 
 
 @needs_strace
-@pytest.mark.serial
 async def test_many_devices_share_a_sync_and_no_ack_comes_before_it(tmp_path: Path) -> None:
     devices = 20
     seen = await traced(tmp_path, devices)

@@ -23,7 +23,6 @@ def push_and_let_fold(data: Path, url: str, writer: Writer, until: int = PUSHES)
         assert wait_until_folded(data, writer), "the hub does not fold"
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("failing", [1, 2, 3])
 def test_what_is_acked_after_a_sync_failed_survives_a_power_cut(
     tmp_path: Path, failing: int
@@ -65,7 +64,6 @@ def go_on(data: Path, writer: Writer) -> None:
     check_file(data, writer)
 
 
-@pytest.mark.serial
 def test_a_start_after_a_failed_sync_makes_the_wal_whole_before_it_builds_on_it(
     tmp_path: Path,
 ) -> None:

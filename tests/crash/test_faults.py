@@ -17,7 +17,7 @@ STRIDES: Final = {"fdatasync": 7, "pwrite64": 60, "ftruncate": 2}
 """In the normal run each so many-th call fails. `scripts/faults` walks through all of them."""
 
 
-@pytest.mark.serial
+@pytest.mark.long
 @pytest.mark.parametrize(("call", "error"), list(itertools.product(CALLS, ERRORS)))
 def test_nothing_acked_is_lost_whichever_call_fails(tmp_path: Path, call: str, error: str) -> None:
     if reason := can_trace(tmp_path):

@@ -36,7 +36,6 @@ def a_small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.serial
 def test_on_a_full_disk_reads_go_on_and_pushes_come_back_when_there_is_room(
     tmp_path: Path,
 ) -> None:

@@ -96,7 +96,7 @@ async def keep_editing(device: Device, made: dict[str, int]) -> None:
         await device.until(lambda status: status.pending <= 2)
 
 
-@pytest.mark.serial
+@pytest.mark.long
 @pytest.mark.timeout(60 + 8 * ROUNDS)
 async def test_after_each_kill_every_acked_push_is_there_once_and_the_devices_go_on(
     tmp_path: Path,

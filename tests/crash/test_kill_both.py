@@ -11,7 +11,7 @@ ROUNDS: Final = 25
 """`scripts/kills` goes on for a thousand."""
 
 
-@pytest.mark.serial
+@pytest.mark.long
 def test_nothing_that_was_saved_is_lost_when_hub_and_devices_are_killed(tmp_path: Path) -> None:
     kills = Kills(tmp_path, seed=7)
     for _ in range(ROUNDS):

@@ -159,7 +159,7 @@ def check(devices: Sequence[Device], data: Path) -> None:
             assert log[clock - 1] == (device.name, push_id)
 
 
-@pytest.mark.serial
+@pytest.mark.long
 def test_nothing_acked_is_lost_and_no_clock_comes_twice_in_25_kills(tmp_path: Path) -> None:
     data = tmp_path / "hub.db"
     chance = random.Random(25)

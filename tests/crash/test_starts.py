@@ -22,7 +22,6 @@ STRIDES: Final = {
 """In the normal run each so many-th call fails. `scripts/faults` walks through all of them."""
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     ("name", "call", "nth"), [("fresh", "fsync", 1), ("of format 1", "fdatasync", 8)]
 )
@@ -39,7 +38,7 @@ def test_a_hub_does_not_serve_on_what_its_start_could_not_sync(
     assert not seen.went_on
 
 
-@pytest.mark.serial
+@pytest.mark.long
 @pytest.mark.parametrize("name", STARTS)
 def test_a_start_on_a_disk_that_fails_loses_nothing(tmp_path: Path, name: str) -> None:
     if reason := can_trace(tmp_path):

@@ -86,7 +86,6 @@ async def push_all(hub: HubProcess) -> None:
             group.create_task(push_one_by_one(hub, number))
 
 
-@pytest.mark.serial
 def test_each_ack_comes_after_a_sync_that_began_after_its_push_was_read(tmp_path: Path) -> None:
     if reason := can_trace(tmp_path):
         pytest.skip(reason)

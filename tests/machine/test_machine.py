@@ -354,6 +354,7 @@ class Devices(RuleBasedStateMachine):
             self.happened.update(name for name, times in self.world.happened.items() if times)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60 + 2 * EXAMPLES)
 def test_every_device_equals_the_model_whatever_happens() -> None:
     run_state_machine_as_test(

@@ -73,7 +73,6 @@ def ends(pidfd: int) -> bool:
     return bool(select.select([pidfd], [], [], SECONDS)[0])
 
 
-@pytest.mark.serial
 def test_a_bench_that_is_told_to_stop_leaves_no_hub_behind(tmp_path: Path) -> None:
     small = ("--only", "throughput", "--targets", "hub", "--rounds", "1", "--share", "0.01")
     files = ("--json", str(tmp_path / "bench.json"), "--charts", str(tmp_path))
@@ -87,7 +86,6 @@ def test_a_bench_that_is_told_to_stop_leaves_no_hub_behind(tmp_path: Path) -> No
     os.close(pidfd)
 
 
-@pytest.mark.serial
 def test_a_measurement_that_is_killed_leaves_no_hub_behind(tmp_path: Path) -> None:
     """`timeout -k`, or a second SIGTERM, left a hub that ran for hours."""
     with measuring("-c", WAITING, str(tmp_path)) as process:

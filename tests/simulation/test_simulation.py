@@ -29,6 +29,7 @@ def live_through(seed: int) -> Told:
         raise
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_after_a_calm_all_agree_and_nothing_acked_is_missing(first: int) -> None:
     for seed in range(first, first + AT_ONCE):
