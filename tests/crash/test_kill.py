@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -15,7 +15,7 @@ from client import Device, World
 from client.errors import LinkFailed
 from client.link import Connect, Link, websocket
 from protocol.messages import Ack, decode_from_hub
-from tests.crash.hub_process import HubProcess, hub_process
+from tests.crash.forked import a_forked_hub, wait_until_ready
 
 ROUNDS: Final = int(os.environ.get("MOBYNC_KILL_ROUNDS", "25"))
 """A thousand by one command: MOBYNC_KILL_ROUNDS=1000 scripts/test tests/crash/test_kill.py."""
@@ -116,19 +116,21 @@ async def test_after_each_kill_every_acked_push_is_there_once_and_the_devices_go
             made[name] = 0
         editing = [asyncio.create_task(keep_editing(device, made)) for device in devices]
         for _ in range(ROUNDS):
-            async with hub_process(data) as hub:
-                address.url = hub.url
+            with a_forked_hub(data) as (hub, output):
+                address.url = await asyncio.to_thread(wait_until_ready, output)
                 await in_time(acks.more(chance.randint(1, 60)), editing)
-                await hub.kill()
+                hub.kill()
             check_log(data, acks)
         for task in editing:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        async with hub_process(data) as hub:
-            address.url = hub.url
+        with a_forked_hub(data) as (hub, output):
+            address.url = await asyncio.to_thread(wait_until_ready, output)
             await all_agree(devices, hub)
-            assert await hub.stop() == 0
+            hub.terminate()
+            await asyncio.to_thread(hub.join, LEVEL_SECONDS)
+            assert hub.exitcode == 0
     check_log(data, acks)
     for name, value in made.items():
         assert final_value(data, name) == value
@@ -142,8 +144,8 @@ async def in_time(waiting: Awaitable[None], editing: list["asyncio.Task[None]"])
         assert not task.done(), task.exception()
 
 
-async def all_agree(devices: list[Device], hub: HubProcess) -> None:
-    assert hub.process.returncode is None
+async def all_agree(devices: list[Device], hub: Any) -> None:
+    assert hub.is_alive()
     for _ in range(2):
         for device in devices:
             await device.synchronize(LEVEL_SECONDS)
