@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, takewhile
 from typing import Final, TypeAlias
 
-import msgspec
 from msgspec import Raw
 
 from hub.store.reading import last_row, read_folded, read_starts
@@ -288,7 +287,8 @@ def _measured(held: Held) -> Held:
     """The object with its true size: the bound grows with each edit, and would fill the room."""
     if not isinstance(held, Object):
         return held
-    return msgspec.structs.replace(held, size=json_size(held.fields))
+    created, clock, fields, stamps = held.created, held.clock, held.fields, held.stamps
+    return Object(created, clock, fields, stamps, json_size(fields), held.refilled, held.seen)
 
 
 def _weight(held: Held) -> int:
