@@ -331,17 +331,13 @@ def _outlives(bench: _Bench, diff: Diff, grave: Tombstone) -> bool:
     return bench.timestamp(diff) > grave.timestamp
 
 
-def _update(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
-    if diff.seen and current.refilled and current.refilled.began_after(diff.seen):
-        raise _RejectedError("object_deleted", "the object was deleted and made anew meanwhile")
-    _set_fields(bench, index, diff, current)
-
-
 def _set_fields(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
+    if diff.seen is not None and diff.type == "update":
+        _refuse_if_remade(diff.seen, current)
     # No field was set after the object last changed: who knows of that knows all its values.
     lost = {} if current.clock <= bench.base(diff) else _losing(bench, diff, current)
-    kept = diff.json_data
-    if lost:
+    kept, loses = diff.json_data, bool(lost)
+    if loses:
         kept = {name: value for name, value in kept.items() if name not in lost}
         lost = _less_its_own_effect(lost, diff, current)
     if len(kept) > 1:
@@ -350,8 +346,13 @@ def _set_fields(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
         bench.keep(stored, _fitting(bench, updated))
     if lost:
         _lose(bench, index, diff, lost)
-    is_less = len(kept) < len(diff.json_data)
-    bench.differs |= is_less or len(kept) == 1 or diff.type != "update"
+    bench.differs |= loses or len(kept) == 1 or diff.type != "update"
+
+
+def _refuse_if_remade(seen: Place, current: Object) -> None:
+    """An update is not of an object that was made anew since, as far as a refill tells."""
+    if current.refilled is not None and current.refilled.began_after(seen):
+        raise _RejectedError("object_deleted", "the object was deleted and made anew meanwhile")
 
 
 def _less_its_own_effect(lost: dict[str, int], diff: Diff, current: Object) -> dict[str, int]:
@@ -456,7 +457,7 @@ _RULES: Final[Mapping[tuple[str, type], _Rule]] = {
     ("create", NoneType): _create,
     ("create", Tombstone): _create_anew,
     ("create", Object): _set_fields,
-    ("update", Object): _update,
+    ("update", Object): _set_fields,
     ("update", Tombstone): _refuse_deleted,
     ("update", NoneType): _refuse_unknown,
     ("delete", Object): _delete,
