@@ -235,8 +235,11 @@ def _check_array(values: Iterable[object], depth: int) -> None:
         # Most values are these, and each saves two calls.
         if value is None or value is True or value is False:
             continue
-        if type(value) is not str or not value.isascii():
-            check_values(value, depth - 1)
+        if type(value) is str and value.isascii():
+            continue
+        if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+            continue
+        check_values(value, depth - 1)
 
 
 def _check_text(text: str, _depth: int = 0) -> None:
