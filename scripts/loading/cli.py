@@ -92,7 +92,7 @@ async def _run(plan: Plan) -> Report:
     """Measure every target, a round of each in turn."""
     async with AsyncExitStack() as stack:
         servers = await _servers(plan, stack)
-        with _progress(plan.rounds * len(servers) * TICKS) as tick:
+        with progress(plan.rounds * len(servers) * TICKS) as tick:
             rounds = await _in_turn(plan, servers, tick)
     return report(plan.load, rounds)
 
@@ -116,7 +116,7 @@ async def _in_turn(
 
 
 @contextlib.contextmanager
-def _progress(ticks: int) -> Iterator[Callable[[], None]]:
+def progress(ticks: int) -> Iterator[Callable[[], None]]:
     """A bar for people, on standard error; it costs microseconds, so that it measures nothing."""
     if not sys.stderr.isatty():
         yield lambda: None

@@ -58,15 +58,18 @@ class Server(msgspec.Struct, frozen=True):
             return None
 
 
-def command(name: str, folder: Path) -> list[str]:
-    """Return the command line that starts a server on a free port, its data in `folder`."""
+def command(name: str, folder: Path, programs: Path = _BESIDE_PYTHON) -> list[str]:
+    """Return the command line that starts a server on a free port, its data in `folder`.
+
+    `programs` is where the hub is that is meant: by default that of our own environment.
+    """
     if name == "relay":
         return [sys.executable, str(_SCRIPTS / "relay"), "--port", "0"]
     if name == "afternoon":
         data = str(folder / "afternoon.db")
         return [sys.executable, str(_SCRIPTS / "afternoon"), "--port", "0", "--data", data]
     listen = ["--dev", "--host", "127.0.0.1", "--port", "0", "--http-port", "0"]
-    return [str(_BESIDE_PYTHON / "mobync-hub"), "serve", *listen, "--data", str(folder / "hub.db")]
+    return [str(programs / "mobync-hub"), "serve", *listen, "--data", str(folder / "hub.db")]
 
 
 @contextlib.asynccontextmanager
