@@ -71,7 +71,12 @@ class Refusal(Exception):
 
 
 class Session:
-    """One connection, from its first frame to its last."""
+    """One connection, from its first frame to its last.
+
+    `is_closed`: it has ended, though its connection may not yet have. That, and whether it is live,
+    follows from `state`, and is kept because it is asked at each push: to name a member of an enum
+    costs as much as a call.
+    """
 
     _user: User
     """Whose device it is; known once the session has greeted it."""
@@ -79,6 +84,8 @@ class Session:
     def __init__(self, link: Link, services: Services) -> None:
         self.link = link
         self.state = State.GREETING
+        self.is_closed = False
+        self._is_live = False
         self.user_name = ""
         self.device = ""
         self.place = Place(0, None)
@@ -93,11 +100,6 @@ class Session:
         self._bytes_under_way = 0
         self._is_paused = False
         self._told: dict[int, int] = {}
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the session has ended, though its connection may not yet have."""
-        return self.state is State.CLOSED
 
     # In
 
@@ -239,7 +241,7 @@ class Session:
         waiting = Waiting(incoming, self, size)
         self._under_way += 1
         self._bytes_under_way += size
-        if self.state is State.LIVE:
+        if self._is_live:
             self._user.push(waiting)
         else:
             self._held.append(waiting)
@@ -379,8 +381,9 @@ class Session:
         )
 
     def _move(self, event: Event) -> None:
-        before, self.state = self.state, TRANSITIONS[self.state][event]
-        if before is State.LIVE and self._user.live.get(self.device) is self:
+        was_live, self.state = self._is_live, TRANSITIONS[self.state][event]
+        self._is_live, self.is_closed = self.state is State.LIVE, self.state is State.CLOSED
+        if was_live and self._user.live.get(self.device) is self:
             del self._user.live[self.device]
         if self.is_closed and self.closing_since is None:
             self.closing_since = asyncio.get_running_loop().time()

@@ -120,8 +120,10 @@ class User:
 
     def next_run(self, most: int) -> Sequence[Waiting]:
         """Take pushes that wait, in the order in which they came; under the lock."""
-        take = self.waiting.popleft
-        return [take() for _ in range(min(most, len(self.waiting)))]
+        if len(self.waiting) <= most:
+            run, self.waiting = self.waiting, deque()
+            return run
+        return [self.waiting.popleft() for _ in range(most)]
 
     def hand_out(self, waiting: Waiting, stored: Stored | None) -> None:
         """Tell every live device what was just stored; under the lock, in the order of clocks.
