@@ -7,7 +7,11 @@ from typing import Final
 import msgspec
 
 from scripts.loading.figures import UNKNOWN, cell, show
+from scripts.loading.report import notes_on
 from scripts.loading.rounds import Load, Round
+
+SERVERS: Final = ("relay", "before", "after")
+"""What is measured in each round."""
 
 _COLUMNS: Final = (
     "round",
@@ -49,8 +53,9 @@ class Range(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """What the rounds say together.
 
-    The figures are pushes/s, `change` and the two ratios are shares within a round. `differs`: 1
-    lies outside the quartiles of `change`, so that three rounds in four say the same.
+    The figures are pushes/s; `change` and the two ratios are shares within a round; `before_cpu`
+    and `after_cpu` are microseconds of processor time for a push, where the system tells.
+    `differs`: 1 lies outside the quartiles of `change`, so that three rounds in four say the same.
     """
 
     relay: Range
@@ -59,6 +64,8 @@ class Verdict(msgspec.Struct, frozen=True):
     change: Range
     before_to_relay: Range
     after_to_relay: Range
+    before_cpu: Range | None
+    after_cpu: Range | None
     slower_rounds: int
     differs: bool
 
@@ -70,11 +77,14 @@ class Comparison(msgspec.Struct, frozen=True):
     rounds: Sequence[Pair]
     verdict: Verdict
     errors: int
+    notes: Sequence[str]
 
 
 def compare(load: Load, rounds: Sequence[Pair]) -> Comparison:
     """Sum up at least one round."""
-    return Comparison(load, rounds, _verdict(rounds), sum(pair.errors for pair in rounds))
+    errors = sum(pair.errors for pair in rounds)
+    by_server = {name: [getattr(pair, name) for pair in rounds] for name in SERVERS}
+    return Comparison(load, rounds, _verdict(rounds), errors, notes_on(load, by_server))
 
 
 def _verdict(rounds: Sequence[Pair]) -> Verdict:
@@ -88,6 +98,8 @@ def _verdict(rounds: Sequence[Pair]) -> Verdict:
         change=change,
         before_to_relay=_range([before / relay for relay, before, _ in rates]),
         after_to_relay=_range([after / relay for relay, _, after in rates]),
+        before_cpu=_range_if_known([_cpu_per_push(pair.before) for pair in rounds]),
+        after_cpu=_range_if_known([_cpu_per_push(pair.after) for pair in rounds]),
         slower_rounds=sum(each < 1 for each in changes),
         differs=not change.lower <= 1 <= change.upper,
     )
@@ -107,6 +119,11 @@ def _range(values: Sequence[float]) -> Range:
     return Range(min(values), lower, median, upper, max(values))
 
 
+def _range_if_known(values: Sequence[float | None]) -> Range | None:
+    known = [value for value in values if value is not None]
+    return _range(known) if known else None
+
+
 def as_json(found: Comparison) -> str:
     """Return the whole comparison as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(found)).decode()
@@ -117,6 +134,8 @@ def print_comparison(found: Comparison) -> None:
     load = found.load
     title = f"{load.users} users x {load.devices} devices, {load.seconds:g} s, pushes/s"
     show(title, _COLUMNS, list(_rows(found)))
+    for note in found.notes:
+        print(note)
     print(verdict_of(found))
 
 
@@ -124,12 +143,20 @@ def verdict_of(found: Comparison) -> str:
     """Say in a sentence what came of it."""
     verdict, count = found.verdict, len(found.rounds)
     change = verdict.change
-    end = f"{'a' if verdict.differs else 'no'} difference beyond the spread"
+    if verdict.differs:
+        end = "a difference beyond the spread"
+    else:
+        end = f"no difference beyond the spread, which hides one below {_hidden(change):.0%}"
     return (
         f"after/before: median {change.median:.3f}, half of the rounds within {change.lower:.3f} "
         f"to {change.upper:.3f}, all within {change.least:.3f} to {change.greatest:.3f}; slower in "
         f"{verdict.slower_rounds} of {count} rounds: {end}."
     )
+
+
+def _hidden(change: Range) -> float:
+    """How far the quartiles are from the median: a difference so small would not have been seen."""
+    return max(change.upper - change.median, change.median - change.lower)
 
 
 def _rows(found: Comparison) -> Iterator[list[str]]:
@@ -138,12 +165,14 @@ def _rows(found: Comparison) -> Iterator[list[str]]:
     verdict = found.verdict
     rates = verdict.relay, verdict.before, verdict.after
     shares = verdict.change, verdict.before_to_relay, verdict.after_to_relay
+    cpu = verdict.before_cpu, verdict.after_cpu
     for name in ("median", "least", "lower", "upper", "greatest"):
         yield [
             name,
             *[f"{getattr(each, name):,.0f}" for each in rates],
             *[f"{getattr(each, name):.3f}" for each in shares],
-            *[UNKNOWN] * 3,
+            *[cell(each and getattr(each, name), ".1f") for each in cpu],
+            UNKNOWN,
         ]
 
 

@@ -65,7 +65,7 @@ def report(load: Load, rounds: Mapping[str, Sequence[Round]]) -> Report:
         medians=medians,
         hub_to_relay=_ratio(rounds["hub"], rounds["relay"]) if both else None,
         errors=sum(each.errors for each in medians.values()),
-        notes=_notes(load, rounds),
+        notes=notes_on(load, rounds),
     )
 
 
@@ -111,7 +111,8 @@ def _cpu_per_push(each: Round) -> float | None:
     return _share(each.server_cpu_seconds, each.pushes)
 
 
-def _notes(load: Load, rounds: Mapping[str, Sequence[Round]]) -> list[str]:
+def notes_on(load: Load, rounds: Mapping[str, Sequence[Round]]) -> list[str]:
+    """Return what must be known to read these rounds."""
     return [
         f"{name}: {words}"
         for name, each in rounds.items()

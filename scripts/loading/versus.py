@@ -114,6 +114,8 @@ async def _pair(
     found: dict[str, Round] = {}
     for name in _TURNS[turn % len(_TURNS)]:
         found[name] = await run_round(servers[name], plan.load, tick)
+        if not found[name].pushes:
+            raise LoadError(f"{name}: not one push came through in round {turn + 1}")
     return Pair(**found)
 
 
