@@ -301,7 +301,6 @@ class Replica:
         touched = [(model, name) for model, names in self._objects.items() for name in names]
         if welcome.log_id != self.position.log_id:
             self._cross(welcome)
-            self._told.clear()
         self._objects.clear()
         self._writes.objects.clear()
         self._writes.forget = True
@@ -405,12 +404,13 @@ class Replica:
 
         Invariant: the outcomes of all pushes up to `settled` are known. Half-way, an ack may come
         before the outcomes of earlier pushes that the pages passed, which only `ready` tells;
-        `_told` are those known above `settled`, which are told again if the line drops meanwhile.
+        `_told` are those known above `settled`, which are told again if the line drops meanwhile,
+        or the hub is restored: a push id names the same push in all histories.
         """
         push = self._pending.settle(push_id)
         diffs = [edit.diff for edit in push.edits] if push else []
         half_way = self.position.half is not None
-        if push_id > self.position.settled and not (half_way and push_id in self._told):
+        if push_id > self.position.settled and push_id not in self._told:
             self._note_setbacks(push_id, dict(enumerate(diffs)), lost, rejected)
         if half_way:
             self._told.add(push_id)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import cProfile
 from typing import Any
 
+import pytest
+
+from protocol.diffs import Place
 from protocol.messages import (
     Ack,
     Half,
@@ -236,6 +239,26 @@ def test_an_outcome_heard_half_way_is_told_once_though_the_line_drops_before_rea
     phone.take(Snapshot(3, [], 3, 0))
     phone.take(Ready(3, 2, OUTCOMES))
     assert phone.told == [(2, "forbidden"), (1, {"a": 9})]
+
+
+@pytest.mark.parametrize("again", ["from its log", "at ready"])
+def test_an_outcome_heard_half_way_is_told_once_though_the_hub_is_restored_before_ready(
+    again: str,
+) -> None:
+    """Two simulated worlds: the restored hub tells it anew, and it was shown twice as refused."""
+    phone = half_way_with_an_ack()
+    phone.replica.hello("t", "phone")
+    place = Place(phone.at.log_id or "", 3)
+    phone.take(
+        welcome(log_id="restored", logical_clock=2, last_push_id=2, reset=True, continues=(place,))
+    )
+    if again == "from its log":
+        phone.take(Ack(1, 1, stored(), lost=OUTCOMES[0].lost))
+        phone.take(Ack(2, 2, stored(), rejected=OUTCOMES[1].rejected))
+    else:
+        phone.take(Snapshot(2, [], 2, 0))
+    phone.take(Ready(2, 2, OUTCOMES))
+    assert sorted(phone.told, key=str) == [(1, {"a": 9}), (2, "forbidden")]
 
 
 def test_a_ready_with_more_to_come_tells_its_outcomes_and_no_more() -> None:
