@@ -5,7 +5,8 @@ must look like follows from what the released client (Flutter package 0.0.8) doe
 
 - it sorts the diffs by clock and then by timestamp, so those of one clock must differ in theirs;
 - its `create` of a row that is there fails, and its `update` of a row that is not does nothing, so
-  an object may be created anew only after a `delete`, and only then if it has to be;
+  an object may be created anew only after a `delete`, and only then if it has to be; an offer
+  (section 10), which the log has as a `create` be the object there or not, comes whole;
 - it sends every edit again until the clock of an answer rises, and never after;
 - it has already made its own edits on its own rows, where they stay unless the answer says else.
 """
@@ -175,6 +176,7 @@ class _Logged(msgspec.Struct, frozen=True):
     type: DiffType
     model: str
     json_data: Raw
+    was: object = None
 
 
 class _Address(msgspec.Struct, frozen=True):
@@ -211,6 +213,7 @@ def hear(edits: Sequence[Edit], rows: Iterable[LogRow]) -> Heard:
             damaged.update(lost.id for lost in row.lost)
     damaged.update(refused)
     whole = _whole(edits, {key for _clock, key, _diff in diffs}, damaged)
+    whole |= {key: None for _clock, key, diff in diffs if diff.was is not None}
     return Heard([found for found in diffs if found[1] not in whole], whole, refused)
 
 
@@ -229,7 +232,7 @@ def _found_in(row: LogRow) -> Iterator[tuple[int, Key, _Logged]]:
 
 def _whole(
     edits: Iterable[Edit], others: Collection[Key], damaged: Collection[str | None]
-) -> Collection[Key]:
+) -> dict[Key, None]:
     """Objects of which the client's row is not what replaying the log would make of it."""
     return dict.fromkeys(
         edit.key
@@ -350,9 +353,10 @@ _NEVER: Final = Tombstone(0, 0, "")
 def _as_held(key: Key, held: Held, clock: int, touch: _Touch) -> Iterator[tuple[DiffType, Fields]]:
     """What makes the client's row, whatever it is now, what the hub holds.
 
-    An `update` is enough where the row is there and has no field that the hub refused and lacks.
+    An `update` is enough where the row is there and has no field that the hub lacks: one that it
+    refused, or one of a life of the object that ended in a history given back since.
     """
-    if isinstance(held, Object) and held.created <= clock and _is_updatable(held, touch):
+    if isinstance(held, Object) and held.created <= clock and _is_updatable(held, clock, touch):
         yield "update", held.fields
         return
     yield "delete", {"id": key[1]}
@@ -360,8 +364,9 @@ def _as_held(key: Key, held: Held, clock: int, touch: _Touch) -> Iterator[tuple[
         yield "create", held.fields
 
 
-def _is_updatable(held: Object, touch: _Touch) -> bool:
-    return not touch.is_delete and held.fields.keys() >= set(touch.fields)
+def _is_updatable(held: Object, clock: int, touch: _Touch) -> bool:
+    was_refilled = held.refilled is not None and held.refilled.at > clock
+    return not (touch.is_delete or was_refilled) and held.fields.keys() >= set(touch.fields)
 
 
 def _timestamp_of(held: Held) -> int:

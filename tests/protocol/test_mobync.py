@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from protocol.diffs import MAX_DEPTH, MAX_INTEGER, Held, Key
+from protocol.diffs import MAX_DEPTH, MAX_INTEGER, Held, Key, Place
 from protocol.errors import BadMessage
+from protocol.history import History
 from protocol.merge import Terms, decide
 from protocol.messages import Lost, Rejected, encode_diffs
 from protocol.mobync import (
@@ -234,6 +235,25 @@ def test_a_client_is_told_what_others_stored_and_not_its_own(hub: Hub) -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize("log_from", [0, 9])
+def test_what_a_device_gives_back_to_a_restored_hub_makes_the_row_anew(
+    hub: Hub, log_from: int
+) -> None:
+    """A simulated world: the log has an offer as a create, which fails where the row is there.
+
+    The client kept the old row for ever, for it was told that it was level.
+    """
+    hub.phone(diff("create", a=1, b=1))
+    was = {"log_id": "lost", "logical_clock": 5}
+    [offer] = [edit.value for edit in edits_of(Request(1, [diff("create", a=2)]), MAX_DEPTH)]
+    assert isinstance(offer, dict)
+    history = History("new", (Place("lost", 1),), NOW)
+    hub.push("phone", [{**offer, "was": was}], history=history)
+    again = hub.answer(1, log_from=log_from)
+    assert told(again) == [("delete", {"id": "x"}), ("create", {"id": "x", "a": 2})]
+    assert len({each["id"] for each in again["diffs"]}) == 2
 
 
 def test_fields_keep_the_order_in_which_they_were_pushed(hub: Hub) -> None:
