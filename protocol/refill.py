@@ -131,7 +131,7 @@ def _newer(offer: Offer, held: Object) -> list[str]:
     known, offered = _known(offer, held), offer.diff.json_data
     return [
         name
-        for name, stamp in held.stamps.items()
+        for name, stamp in sorted(held.stamps.items())
         if _came_since(offer, stamp, known)
         and (name not in offered or stamp.timestamp > offer.timestamp)
     ]

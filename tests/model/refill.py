@@ -105,7 +105,7 @@ class Refills:
         offered = diff["json_data"]
         return [
             name
-            for name in self._fields(key)
+            for name in sorted(self._fields(key))
             if name != "id"
             and self._came_since(diff, self._writes(key, name)[-1], parted)
             and (name not in offered or self._stamp(key, name) > stamp)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from protocol.diffs import Object, Tombstone
+from protocol.diffs import Diff, Object, Place, Stamp, Tombstone, Was
+from protocol.history import History
+from protocol.refill import settle
 from tests.protocol.device import Device, shown_of
 from tests.protocol.hub import Hub
 from tests.protocol.ledger import NOW, T1, edit
@@ -406,3 +408,18 @@ def test_a_tombstone_that_was_offered_is_one_like_any_other() -> None:
     assert isinstance(grave, Tombstone)
     assert grave.clock == fire.hub.ledger.head
     assert grave.timestamp <= NOW + 60 * SECOND
+
+
+@pytest.mark.parametrize("order", ["cab", "abc"])
+def test_what_stays_on_top_is_named_in_one_order_whether_it_comes_from_memory_or_the_file(
+    order: str,
+) -> None:
+    """Two simulated worlds: a hub that had been started again stored the same offer otherwise."""
+    since = Stamp(3, NOW + 1, "tab")
+    held = Object(2, 3, {"id": "t1", **dict.fromkeys(order, 1)}, dict.fromkeys(order, since), 30)
+    was = Was("lost", 5)
+    offer = Diff("d", 1, NOW, "create", "tasks", {"id": "t1", "a": 0}, was=was)
+    stored = settle(offer, was, held, History("new", (Place("lost", 1),), NOW), 4)
+    assert stored is not None
+    assert stored.was is not None
+    assert stored.was.kept == ("a", "b", "c")
