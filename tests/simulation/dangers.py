@@ -218,6 +218,5 @@ DANGERS = (
     Danger(poll, 3),
     TORMENT,
 )
-# What else may befall a hub has its place here: its file put back to an older copy (Site.path), and
-# a hub that is restored from one. A danger that begins another history must tell the account, whose
-# `History` knows of one only, and `Ear`, which holds each reset to a line.
+# A hub whose file is put back to an older copy, or restored from one, is in fire.py: it has dice of
+# its own.

@@ -1,28 +1,93 @@
-"""One user's history, of which the hub may forget some, and a power cut may bring it back."""
+"""One user's history, of which the hub may forget some, and a power cut may bring it back.
+
+Where the hub is restored, another begins, which is the same up to the copy. The lost one is kept:
+devices have been a part of it, and what they say of it is held to it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import copy
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from tests.machine.record import Record, _seen, _seen_in_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hub.store.interface import Incoming, Stored
     from protocol.diffs import Key
 
 
 class History(Record):
-    """`line` and `dropped` are those of the hub's file, `announced` a line that may yet come."""
+    """`line` and `dropped` are those of the hub's file, `announced` a line that may yet come.
+
+    By device: `levels` is how far it has been level with this history, `taken` what it said to have
+    received, `arrived` what of its edits the hub has decided. `acked` has pushes by their clocks,
+    `log_ids` the names under which devices know this history; `before` was lost when it began.
+    """
 
     def __init__(self, max_object_bytes: int, happened: Counter[str]) -> None:
         super().__init__(max_object_bytes, happened)
         self.line = 0
         self.announced = 0
         self.dropped = 0
+        self.handed_out = 0
+        self.levels: Counter[str] = Counter()
+        self.taken: Counter[str] = Counter()
+        self.arrived: dict[str, set[str]] = defaultdict(set)
+        self.acked: dict[int, tuple[str, int]] = {}
+        self.log_ids: set[str] = set()
+        self.before: History | None = None
+        self._met: set[str] = set()
         self._forgotten: dict[Key, tuple[int, list[Any]]] = {}
+
+    # Where the hub is restored
+
+    def copy(self) -> History:
+        """As it is now. What is in the books is never changed, so that it may be shared."""
+        shared = (self.happened, self.before, *self.states, *self.changed, *self.model.log)
+        return copy.deepcopy(self, {id(one): one for one in shared})
+
+    def restored(self, lost: History) -> History:
+        """The history that goes on from this copy, in the place of the one that is lost."""
+        after = self.copy()
+        after.before = lost
+        after.levels.clear()
+        after._met.clear()
+        return after
+
+    def meet(self, device: str, unsettled: set[str]) -> None:
+        """A device comes for the first time: what it has not yet seen settled has yet to arrive."""
+        if device not in self._met:
+            self._met.add(device)
+            if self.before is not None:
+                self.arrived[device] |= self.before._ever_arrived(device) - unsettled
+
+    def _ever_arrived(self, device: str) -> set[str]:
+        """Here, or before this began, where the device was not here since."""
+        if device in self._met or self.before is None:
+            return self.arrived[device]
+        return self.arrived[device] | self.before._ever_arrived(device)
+
+    def shared_with(self, other: History) -> int:
+        """Up to which clock another history is the same as this one."""
+        pairs = zip(self.lineage, other.lineage, strict=False)
+        return next(
+            (at for at, (ours, theirs) in enumerate(pairs) if ours != theirs), self._least(other)
+        )
+
+    def _least(self, other: History) -> int:
+        return min(self.head, other.head)
+
+    def lost_ones(self) -> Iterator[History]:
+        """The histories of the user that were lost, newest first."""
+        lost = self.before
+        while lost is not None:
+            yield lost
+            lost = lost.before
+
+    # What retention lets go
 
     def kept(self, line: int, dropped: int) -> None:
         """The hub's file has forgotten so much: more than before, or less, after a power cut."""

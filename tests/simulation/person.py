@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from client import Device, State, World
 from client.errors import LinkFailed, SynchronizeTimeout
+from client.storage.file import DeviceFile
+from protocol.records import Saved
 from tests.simulation.disk import DeviceDisk, copy_file
 from tests.simulation.line import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from client.link import Link
+    from protocol.diffs import Diff
+    from protocol.records import CutPush, Edit
+    from protocol.replica import Replica
     from tests.simulation.account import Place
     from tests.simulation.simulation import Simulation
 
@@ -107,7 +112,7 @@ class Person:
         world = NotingWorld(
             now=self._now, chance=self._fresh_chance(), steady=self._simulation.steady
         )
-        world.note = partial(self._simulation.account.make, self.place)
+        world.note = partial(self._simulation.account.make, self)
         return world
 
     async def _wait_for_urge(self) -> None:
@@ -145,10 +150,10 @@ class Person:
     async def _synchronize(self, device: Device) -> None:
         """Once level, it has all that had been handed out when it asked."""
         account = self._simulation.account
-        head = account.handed_out[self.user]
+        asked = account.strands.asked(self.user)
         with suppress(SynchronizeTimeout):
             await device.synchronize(20.0)
-            account.check_level(self.place, device.status.clock, head)
+            account.check_level(self.place, device.status.clock, asked)
 
     def begin(self) -> None:
         """Start, and make something that the others will see."""
@@ -196,6 +201,37 @@ class Person:
         if self._disk is not None and hasattr(self._disk, "file"):
             self._disk.file._connection.close()
         self._path = left
+
+    # What it holds
+
+    @property
+    def _replica(self) -> Replica | None:
+        parts = self.device._parts if self.device is not None else None
+        return parts.local.replica if parts is not None else None
+
+    @property
+    def epoch(self) -> str | None:
+        """The start of the hub with which it was connected last, as far as it knows."""
+        return self._replica.position.epoch if self._replica is not None else None
+
+    def unsettled(self) -> list[Diff]:
+        """Edits of which it does not know yet what became; what it offers is nobody's edit."""
+        replica = self._replica
+        if replica is None:
+            return []
+        pending = replica._pending
+        return edits_of(pending.pushes.values(), pending.waiting.values())
+
+    def stored(self) -> Saved:
+        """What it would have if it died now."""
+        if not self._path.exists():
+            return Saved()
+        left = copy_file(self._path, self._path.with_suffix(".looked-at"))
+        file = DeviceFile(left)
+        try:
+            return file.read().saved
+        finally:
+            file.close()
 
     # Its line
 
@@ -299,6 +335,7 @@ class Person:
     ) -> tuple[str, dict[tuple[str, str], str] | None]:
         """From now on the edit may be stored, and what it makes pointless may be gone."""
         self._simulation.note(f"{self.party} edits {kind} {fields}")
+        self._simulation.account.edited(self.user, kind, fields)
         if kind != "delete":
             news = {(name, f): f"{name} {json.dumps(v)}" for f, v in fields.items() if f != "id"}
             for claim, text in news.items():
@@ -322,3 +359,9 @@ class Person:
     def check_claims(self, arrived: set[str]) -> None:
         for (name, field), texts in self.claims.items():
             assert texts & arrived, f"{self.name}'s {name}.{field} has disappeared: {texts}"
+
+
+def edits_of(pushes: Iterable[CutPush], waiting: Iterable[Edit]) -> list[Diff]:
+    """The edits of a device's own that are pending."""
+    cut = (edit for push in pushes for edit in push.edits)
+    return [edit.diff for edit in (*cut, *waiting) if edit.diff.was is None]

@@ -38,7 +38,12 @@ class Poller:
         name = f"t{self._chance.randint(1, 12)}"
         kind = self._chance.choice(("create", "update", "delete"))
         fields = {"id": name} if kind == "delete" else {"id": name, "a": f"poll-{self._edits}"}
+        self._simulation.account.edited(USER, kind, fields)
         self.client.edit(kind, "tasks", fields, self._simulation.steady())
+
+    def begin_anew(self) -> None:
+        """It knows of no histories: where the hub is restored, its user has to see to it."""
+        self._begin()
 
     async def come(self) -> None:
         """Poll once, and be answered, or not."""

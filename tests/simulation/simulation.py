@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 from hub.hub import Hub
 from tests.simulation.account import Account
+from tests.simulation.fire import Fire
 from tests.simulation.line import Line
 from tests.simulation.loop import SeededLoop
 from tests.simulation.mood import mood_of
@@ -70,6 +71,7 @@ class Simulation:
         self._lines: list[Line] = []
         self.people = self._people()
         self.poller = Poller(self)
+        self.fire = Fire(self)
 
     def _people(self) -> list[Person]:
         count = self.chance.randint(3, 6)
@@ -169,6 +171,8 @@ class Simulation:
             await asyncio.sleep(self.chance.random() * 1.5)
             await self._befall()
             self._check_troubles()
+            await self.fire.rage()
+        await self.fire.break_out()
         await self._calm()
         await self._check_all()
         await self._check_rest()
@@ -212,6 +216,7 @@ class Simulation:
         self.loop.forget_alarms()
         self.account.on_commit = None
         self.account.on_push.clear()
+        self.account.on_reset.clear()
         for disk in self.site.disks:
             disk.slow, disk.interrupt_after = 0.002, None
         self.site.fail_commit = None
@@ -226,9 +231,9 @@ class Simulation:
     async def _level(self, person: Person) -> None:
         while person.device is None:
             await asyncio.sleep(0.1)
-        head = self.account.handed_out[person.user]
+        asked = self.account.strands.asked(person.user)
         await person.device.synchronize(None)
-        self.account.check_level(person.place, person.device.status.clock, head)
+        self.account.check_level(person.place, person.device.status.clock, asked)
 
     async def _check_all(self) -> None:
         self._check_troubles()
@@ -236,7 +241,7 @@ class Simulation:
             await self.poller.check()
             for person in self.people:
                 await self._level(person)
-        for user, record in self.account.records.items():
+        for user, record in self.account.strands.records.items():
             rows = await self.site.store.log(user, 0, 10**9)
             record.check_log_rows(rows)
             self.account.check_acked(user, rows)
@@ -244,6 +249,7 @@ class Simulation:
             record.check_objects(await self.site.store.objects(user, keys))
         for person in self.people:
             await self._check_person(person)
+        self.fire.check()
 
     async def _check_person(self, person: Person) -> None:
         record, device = self.account.record(person.user), person.device
@@ -252,8 +258,10 @@ class Simulation:
         assert shown == record.states[-1], f"{person.name} shows something else"
         assert device.status.pending == 0
         assert device.status.clock == record.head
-        person.check_claims(self.account.arrived[person.place])
-        record.check_told(person.name, device.setbacks.values(), 0)
+        person.check_claims(record.arrived[person.name])
+        record.check_told(
+            person.name, self.account.own_setbacks(person, device.setbacks.values()), 0
+        )
 
     async def _check_rest(self) -> None:
         """Where nothing happens, the store has nothing to do, and holds nothing back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,12 +12,14 @@ from hub.auth import Grant
 from hub.errors import Unauthorized
 from hub.http.polling import Poll, poll
 from hub.limits import Limits
+from hub.store import copying
 from hub.store.ledger import Ledger, Rules
 from hub.store.retiring import Retiring
+from hub.store.schema import connect
 from hub.store.sqlite import SqliteStore
 from tests.machine.files import empty_file
-from tests.simulation.account import MAX_OBJECT_BYTES
 from tests.simulation.disk import SlowDisk, copy_file
+from tests.simulation.strands import MAX_OBJECT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +59,14 @@ class WatchedLedger(Ledger):
     ) -> Sequence[Stored | None]:
         with self._simulation.site.striking(connection):
             stored = super().commit(group, connection)
-        self._simulation.account.stored(group, stored, self._simulation.now())
+        users = (self._remember(connection).user(incoming.user) for incoming in group)
+        histories = {user.name: user.history for user in users}
+        self._simulation.account.stored(group, stored, self._simulation.now(), histories)
         return stored
+
+    def begin_epoch(self, connection: sqlite3.Connection) -> None:
+        super().begin_epoch(connection)
+        self._simulation.account.strands.begun(self._remember(connection).starts.current)
 
     def look(
         self, horizon: Horizon, after: tuple[int, int], connection: sqlite3.Connection
@@ -103,6 +111,7 @@ class Site:
         self.path = simulation.folder / "hub.db"
         self.path.write_bytes(empty_file())
         self._names = 0
+        self._copies = 0
         self._synced: Path | None = None
 
     def start(self) -> None:
@@ -235,6 +244,32 @@ class Site:
             line.cut(0.0, self._simulation.after_death())
         self._leave_file_behind(power=power)
 
+    # Copies of its file
+
+    def back_up(self) -> Path:
+        """As `mobync-hub backup` does, be the hub up or not."""
+        to = self._new_path("copy")
+        copying.back_up(self.path, to, _unheard)
+        return to
+
+    def users_in(self, copy: Path) -> set[str]:
+        """Of whom a copy knows: a user who came later begins anew where the hub is restored."""
+        with closing(connect(copy, "ro&immutable=1")) as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM users")}
+
+    def restore(self, copy: Path) -> None:
+        """As `mobync-hub restore` does, when the hub is down."""
+        now = self._simulation.now()
+        copying.restore(copy, self.path, _unheard, self._new_log_id, now)
+
+    def put_back(self, copy: Path) -> None:
+        """Somebody puts a copy in the place of the file, and says nothing."""
+        self.path = copy_file(copy, self._new_path("put-back"))
+
+    def _new_path(self, name: str) -> Path:
+        self._copies += 1
+        return self.path.with_name(f"{name}-{self._copies}.db")
+
     def _leave_file_behind(self, *, power: bool) -> None:
         """Closing the connections would move the WAL into the file; a dead process does not."""
         synced = self._synced if power else None
@@ -244,6 +279,10 @@ class Site:
             disk.connection.close()
         self.store._lock.release()
         self.path = left
+
+
+def _unheard(_done: int, _total: int) -> None:
+    """Nobody looks at the progress bar."""
 
 
 def _polled(polls: dict[asyncio.Task[Poll], None], task: asyncio.Task[Poll]) -> None:

@@ -9,10 +9,11 @@ from tests.simulation.mutants.device import DEVICE
 from tests.simulation.mutants.found import FOUND_IN
 from tests.simulation.mutants.hub import HUB
 from tests.simulation.mutants.mutant import Mutant
+from tests.simulation.mutants.refill import REFILL
 from tests.simulation.mutants.store import STORE
 from tests.simulation.simulation import simulate
 
-MUTANTS: tuple[Mutant, ...] = (*HUB, *STORE, *DEVICE)
+MUTANTS: tuple[Mutant, ...] = (*HUB, *STORE, *DEVICE, *REFILL)
 
 
 class Find(NamedTuple):
