@@ -48,7 +48,7 @@ class Ear:
     """What one connection has told its device: where the device began, and where it is.
 
     `deletions`: behind this clock it has yet to hear of each. `was_reset`: all that it had is gone.
-    `furthest` is where it has been, which is where it is again if it dies before that is stored.
+    `places` are those where it has been, level or half-way: in one of them it is again if it dies.
     `record` is the history of the hub that it speaks to; `is_in_line`: all that it has is of that.
     """
 
@@ -60,11 +60,12 @@ class Ear:
         self.clock: int = hello["logical_clock"]
         self.half = half is not None
         self.level = self.clock
-        self.deletions = self.furthest = self.clock
+        self.deletions = self.clock
         self.was_reset = self.was_ready = False
         if half is not None:
             self.level = half["from"]
             self.deletions = self.clock if half["from"] else half["head"]
+        self.places = {(self.clock, self.half)}
 
     @property
     def seen(self) -> int:
@@ -76,7 +77,7 @@ class Ear:
     def hear(self, message: dict[str, Any]) -> None:
         """Each clock is heard of once and in order, and says what the log says."""
         self._hear(message, message.get("logical_clock", 0))
-        self.furthest = max(self.furthest, self.clock)
+        self.places.add((self.clock, self.half))
         if not self.half:
             self.level = max(self.level, self.clock)
 
@@ -125,6 +126,7 @@ class Account(Heard):
         self.happened: Counter[str] = Counter()
         self.strands = Strands(self.happened)
         self.on_commit: Callable[[], None] | None = None
+        self.on_fold: Callable[[], None] | None = None
         self.on_push: dict[Place, Callable[[], None]] = {}
         self.on_reset: dict[Place, Callable[[], None]] = {}
         self.edits: list[Made] = []
@@ -182,6 +184,12 @@ class Account(Heard):
             self.on_commit()
             self.on_commit = None
 
+    def folded(self) -> None:
+        """The hub has folded a few users."""
+        if self.on_fold is not None:
+            self.on_fold()
+            self.on_fold = None
+
     @kept_in_mind
     def looked(self, looked: Looked, horizon: Horizon, connection: sqlite3.Connection) -> None:
         """The hub has found out what it may let go."""
@@ -229,6 +237,7 @@ class Account(Heard):
         elif frame.startswith(b'{"type":"changes"'):
             self._hand_out(line, json.loads(frame)["logical_clock"])
         elif frame.startswith(b'{"type":"welcome"'):
+            self._check_older(line, self._greeted.get(self._owners[line].place))
             self._greeted[self._owners[line].place] = line
             self._check_line(line, json.loads(frame))
             self._check_standing(line, json.loads(frame))
@@ -238,6 +247,11 @@ class Account(Heard):
     def _hand_out(self, line: Line, clock: int) -> None:
         record = self._spoken_to[line]
         record.handed_out = max(record.handed_out, clock)
+
+    def _check_older(self, line: Line, older: Line | None) -> None:
+        """One socket for each device: the older one is closed before the newer one is welcome."""
+        is_open = older is not None and older.closing is None and not older.up_broken
+        assert older is line or not is_open, "two lines of one device are open"
 
     def _check_line(self, line: Line, welcome: dict[str, Any]) -> None:
         """Who has not heard of deletions that the hub has forgotten begins again.
@@ -296,12 +310,14 @@ class Account(Heard):
             self.on_push.pop(place, _nothing)()
 
     def _check_hello(self, place: Place, hello: dict[str, Any]) -> None:
-        """What is heard anew begins behind what the device said to have, within what it heard."""
+        """A device is where it has been, and not before what it said to be safe."""
         last = self._last.get(place)
         if last is not None and last.was_reset:
             self._reported[place] = 0
-        furthest = last.furthest if last is not None else 0
-        assert self._reported[place] <= hello["logical_clock"] <= furthest
+        clock, is_half = hello["logical_clock"], hello.get("half") is not None
+        assert self._reported[place] <= clock, f"{place} has lost what it said to be safe"
+        been = last.places if last is not None else {(0, False)}
+        assert (clock, is_half) in been, f"{place} was never at {clock}, half-way: {is_half}"
 
     def _check_received(self, place: Place, line: Line, clock: int) -> None:
         """Half-way, and before it was told all outcomes, a device has not received anything."""
