@@ -32,7 +32,7 @@ NAMES = tuple(f"t{n}" for n in range(1, 13))
 FIRST = 3
 """Objects that each of the first makes."""
 FIELDS = ("a", "b", "c")
-Wish = Literal["any", "create", "update", "delete", "remake", "synchronize"]
+Wish = Literal["any", "create", "update", "delete", "remake", "again", "synchronize"]
 
 
 class NotingWorld(World):
@@ -138,6 +138,8 @@ class Person:
             await self._synchronize(device)
         elif wish == "remake":
             await self._remake(device)
+        elif wish == "again":
+            await self._edit_one(device, "update", *self._all_of_it())
         else:
             await self._edit(device, wish)
 
@@ -308,6 +310,11 @@ class Person:
             name = self._last_name
         self._last_name = name
         return kind, name, self._fields(name)
+
+    def _all_of_it(self) -> tuple[str, dict[str, Any]]:
+        """Every field of an object that it sees; the same one as long as it does."""
+        name = next(iter(self._known()), self._last_name)
+        return name, {"id": name, **{field: self._value() for field in FIELDS}}
 
     def _known(self) -> tuple[str, ...]:
         """Objects that it sees, mostly: to edit what is not there is soon refused."""

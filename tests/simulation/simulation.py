@@ -19,6 +19,7 @@ from unittest.mock import patch
 from hub.hub import Hub
 from tests.simulation.account import Account
 from tests.simulation.fire import Fire
+from tests.simulation.hardships import Hardships
 from tests.simulation.line import Line
 from tests.simulation.loop import SeededLoop
 from tests.simulation.mood import mood_of
@@ -72,6 +73,7 @@ class Simulation:
         self.people = self._people()
         self.poller = Poller(self)
         self.fire = Fire(self)
+        self.hardships = Hardships(self)
 
     def _people(self) -> list[Person]:
         count = self.chance.randint(3, 6)
@@ -172,6 +174,8 @@ class Simulation:
             await self._befall()
             self._check_troubles()
             await self.fire.rage()
+            await self.hardships.come()
+            self._check_troubles()
         await self.fire.break_out()
         await self._calm()
         await self._check_all()
@@ -214,12 +218,12 @@ class Simulation:
             line.unstall()
         self.site.start()
         self.loop.forget_alarms()
-        self.account.on_commit = None
+        self.account.on_commit = self.account.on_fold = None
         self.account.on_push.clear()
         self.account.on_reset.clear()
         for disk in self.site.disks:
             disk.slow, disk.interrupt_after = 0.002, None
-        self.site.fail_commit = None
+        self.site.fail_commit, self.site.refuse_commit = None, False
         for person in self.people:
             person.is_offline = False
             person.start()

@@ -68,6 +68,11 @@ class WatchedLedger(Ledger):
         super().begin_epoch(connection)
         self._simulation.account.strands.begun(self._remember(connection).starts.current)
 
+    def fold(self, up_to: int, connection: sqlite3.Connection) -> bool:
+        more = super().fold(up_to, connection)
+        self._simulation.account.folded()
+        return more
+
     def look(
         self, horizon: Horizon, after: tuple[int, int], connection: sqlite3.Connection
     ) -> Looked:
@@ -105,6 +110,7 @@ class Site:
         self.disks: list[SlowDisk] = []
         self.lines: list[Line] = []
         self.fail_commit: int | None = None
+        self.refuse_commit = False
         self._simulation = simulation
         self._loop = simulation.loop
         self._chance = simulation.branch("hub")
@@ -187,11 +193,22 @@ class Site:
         steps, self.fail_commit = self.fail_commit, None
         if steps is not None:
             connection.set_progress_handler(self.disks[0]._striker(steps), 1)
+        if self.refuse_commit:
+            connection.set_authorizer(self._refuse_once)
         try:
             yield
         finally:
             if steps is not None:
                 connection.set_progress_handler(None, 0)
+            connection.set_authorizer(None)
+
+    def _refuse_once(self, action: int, what: str | None, *_: object) -> int:
+        """SQLite says no to the first COMMIT, and the transaction stays as it is."""
+        if action != sqlite3.SQLITE_TRANSACTION or what != "COMMIT" or not self.refuse_commit:
+            return sqlite3.SQLITE_OK
+        self.refuse_commit = False
+        self._simulation.account.happened["commit refused"] += 1
+        return sqlite3.SQLITE_DENY
 
     def _on_sync(self) -> None:
         """What the disk holds at the last sync is what a power cut leaves."""
