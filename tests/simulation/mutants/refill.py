@@ -10,11 +10,12 @@ import msgspec
 from client.storage.file import DeviceFile
 from client.storage.interface import Kept
 from hub.user import User
-from protocol import offers, refill
+from protocol import mobync, offers, refill
 from protocol.diffs import Diff, Place
-from protocol.messages import Hello
+from protocol.messages import Hello, Welcome
 from protocol.pending import Pending
 from protocol.records import Edit
+from protocol.replica import Replica
 from tests.simulation.mutants.mutant import Mutant, Patches
 
 
@@ -116,6 +117,29 @@ def seen_not_said() -> Patches:
     return {"protocol.replica.across": across}
 
 
+def told_twice_across_a_fire() -> Patches:
+    """Found by this simulation: what was heard half-way is forgotten with the lost history."""
+    reset = Replica._reset
+
+    def forget(self: Replica, welcome: Welcome) -> Iterable[Any]:
+        touched = reset(self, welcome)
+        self._told.clear()
+        return touched
+
+    return {"protocol.replica.Replica._reset": forget}
+
+
+def pollers_told_of_creates() -> Patches:
+    """Found by this simulation: an offer is told as the log has it, and fails over a row."""
+    found_in = mobync._found_in
+
+    def plain(row: Any) -> Iterator[Any]:
+        for clock, key, diff in found_in(row):
+            yield clock, key, msgspec.structs.replace(diff, was=None)
+
+    return {"protocol.mobync._found_in": plain}
+
+
 def _mutant(plant: Callable[[], Patches], harm: str) -> Mutant:
     return Mutant(plant.__name__, harm, plant)
 
@@ -141,5 +165,7 @@ REFILL = (
         offers_behind_what_was_cut,
         "An edit that was under way at the fire is refused: its object comes behind it.",
     ),
+    _mutant(told_twice_across_a_fire, "A phone shows one edit as refused twice."),
+    _mutant(pollers_told_of_creates, "A polling client keeps an old row for ever."),
     _mutant(seen_not_said, "An edit made before the fire beats a newer one that is given back."),
 )
