@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 from protocol.errors import HistoryGap
 from tests.simulation.keeping import check_visit
 from tests.simulation.line import Heard, Line
-from tests.simulation.strands import Asked, Strands, named
+from tests.simulation.strands import Asked, Place, Strands, named
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tests.simulation.person import Person
 
 P = ParamSpec("P")
-Place = tuple[str, str]
-"""A user and the name of one of its devices."""
 
 
 def kept_in_mind(check: Callable[P, None]) -> Callable[P, None]:
@@ -140,6 +138,7 @@ class Account(Heard):
         self._greeted: dict[Place, Line] = {}
         self._pushed: dict[Line, set[int]] = defaultdict(set)
         self._owners: dict[Line, Person] = {}
+        self._has_edited: set[Line] = set()
         self._spoken_to: dict[Line, History] = {}
         self._ears: dict[Line, Ear] = {}
         self._last: dict[Place, Ear] = {}
@@ -184,8 +183,8 @@ class Account(Heard):
             self.on_commit()
             self.on_commit = None
 
-    def folded(self) -> None:
-        """The hub has folded a few users."""
+    def half_folded(self) -> None:
+        """The hub has folded some users, and not yet others."""
         if self.on_fold is not None:
             self.on_fold()
             self.on_fold = None
@@ -333,9 +332,13 @@ class Account(Heard):
         assert not push.get("again"), "no device was put back to an older copy"
         before = said.setdefault(push_id, diffs)
         assert self._are_the_same(before, diffs), f"push {push_id} of {place} was changed"
+        is_offered = diffs[0].get("was") is not None
+        assert not (is_offered and line in self._has_edited), "an offer comes behind an edit"
+        if not is_offered:
+            self._has_edited.add(line)
         for diff in diffs:
             if diff.get("was"):
-                self.strands.check_offer(diff, place[0])
+                self.strands.check_offer(diff, place)
             else:
                 self._check_base(diff, self._spoken_to[line])
                 self._check_edit(place, push_id, diff)
@@ -412,6 +415,8 @@ class Account(Heard):
             self._answered(person.place, message.get("nonce", ""))
         if message["type"] == "welcome":
             ear.record.meet(person.name, _texts_of_all(person.unsettled()))
+            if message["reset"] and not message.get("continues"):
+                self.strands.forgive(person.place)
             if message["reset"]:
                 self.on_reset.pop(person.place, _nothing)()
         ear.hear(message)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,13 +20,14 @@ from tests.simulation.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from client.link import Link
     from protocol.diffs import Diff
     from protocol.records import CutPush, Edit
     from protocol.replica import Replica
-    from tests.simulation.account import Place
     from tests.simulation.simulation import Simulation
+    from tests.simulation.strands import Place
 
 DAY = 86_400_000
 NAMES = tuple(f"t{n}" for n in range(1, 13))
@@ -203,6 +205,17 @@ class Person:
         if self._disk is not None and hasattr(self._disk, "file"):
             self._disk.file._connection.close()
         self._path = left
+        strands = self._simulation.account.strands
+        if strands.was_restored and left.exists():
+            strands.owes(self.place, self._offers_in(left))
+
+    def _offers_in(self, path: Path) -> set[str]:
+        """Their ids, asked of SQLite, for the product's own reading may be what is wrong."""
+        looked_at = copy_file(path, path.with_suffix(".owed"))
+        with closing(sqlite3.connect(looked_at)) as file:
+            tables = file.execute("SELECT name FROM sqlite_schema WHERE name = 'edits'").fetchall()
+            query = "SELECT diff ->> 'id' FROM edits WHERE number < 0"
+            return {name for (name,) in file.execute(query)} if tables else set()
 
     # What it holds
 

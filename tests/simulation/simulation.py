@@ -262,6 +262,7 @@ class Simulation:
         assert shown == record.states[-1], f"{person.name} shows something else"
         assert device.status.pending == 0
         assert device.status.clock == record.head
+        self.account.strands.check_owed(person.place)
         person.check_claims(record.arrived[person.name])
         record.check_told(
             person.name, self.account.own_setbacks(person, device.setbacks.values()), 0

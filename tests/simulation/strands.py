@@ -6,7 +6,7 @@ account of them that nobody restores.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.simulation.history import History
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from protocol.history import History as Named
 
 MAX_OBJECT_BYTES = 400
+Place = tuple[str, str]
+"""A user and the name of one of its devices."""
 Records = dict[str, History]
 """By users."""
 
@@ -49,6 +51,8 @@ class Strands:
         self._starts: list[Start] = []
         self._in_epoch: dict[str, Records] = {}
         self._lost: Records = {}
+        self._owed: dict[Place, set[str]] = defaultdict(set)
+        self._offered: dict[Place, set[str]] = defaultdict(set)
 
     def record(self, user: str) -> History:
         if user not in self.records:
@@ -116,8 +120,23 @@ class Strands:
                 shared = self.record(user).shared_with(theirs)
                 assert place["logical_clock"] <= shared, "the hub shares less with a lost history"
 
-    def check_offer(self, offer: dict[str, Any], user: str) -> None:
+    def owes(self, place: Place, offers: set[str]) -> None:
+        """A device dies, and its file has these offers, which it has not yet cut into a push."""
+        self.happened["died with offers"] += bool(offers)
+        self._owed[place] |= offers
+
+    def forgive(self, place: Place) -> None:
+        """It goes over to a history that has nothing in common with its own."""
+        self._owed[place].clear()
+
+    def check_owed(self, place: Place) -> None:
+        left = self._owed[place] - self._offered[place]
+        assert not left, f"{place} had made these offers, and forgot them: {left}"
+
+    def check_offer(self, offer: dict[str, Any], place: Place) -> None:
         """What is offered is what an older history had, and changed, at this clock."""
+        user = place[0]
+        self._offered[place].add(offer["id"])
         self.happened["offer of a deletion"] += offer["type"] == "delete"
         was, key = offer["was"], (offer["model"], offer["json_data"]["id"])
         fields = offer["json_data"] if offer["type"] == "create" else None
