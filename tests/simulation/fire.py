@@ -90,7 +90,15 @@ class Fire:
             world.site.restore(copy.path)
         await asyncio.sleep(chance.choice((0.0, 0.5, 3.0)))
         world.site.start()
+        await self._poll()
         await self._go_on(0.6)
+
+    async def _poll(self) -> None:
+        """A polling client comes before the devices do, and sees no more than the copy has."""
+        if self._chance.random() < 0.4:
+            await asyncio.sleep(0.02)
+            self._world.account.happened["poll"] += 1
+            await self._world.poller.come()
 
     async def _go_on(self, likely: float) -> None:
         """Everybody who is there edits."""

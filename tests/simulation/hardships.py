@@ -114,7 +114,7 @@ async def over_itself(world: Simulation, victim: Person) -> None:
 
 async def died_in_the_fold(world: Simulation, _victim: Person) -> None:
     """The hub dies when it has folded some of what is behind."""
-    steps = world.chance.randint(1, 4)
+    steps = world.chance.randint(1, 2)
     world.account.on_fold = lambda: world.loop.after_steps(world.site.party, steps, world.kill_hub)
     for person in world.people:
         person.urge(2)

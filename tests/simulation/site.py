@@ -70,7 +70,8 @@ class WatchedLedger(Ledger):
 
     def fold(self, up_to: int, connection: sqlite3.Connection) -> bool:
         more = super().fold(up_to, connection)
-        self._simulation.account.folded()
+        if self._remember(connection).behind:
+            self._simulation.account.half_folded()
         return more
 
     def look(
