@@ -130,7 +130,7 @@ class Fire:
                 )
 
     def _kill_soon(self, person: Person, steps: int) -> None:
-        self._world.loop.after_steps(person.party, steps, person.kill)
+        self._world.loop.after_steps(person.party, steps, person.kill_unless_it_leaves)
 
     def _lose(self, copy: Copy) -> None:
         account = self._world.account

@@ -187,6 +187,11 @@ class Person:
             assert not self._loop.tasks_of(party), "a task outlives its device"
             self.task = None
 
+    def kill_unless_it_leaves(self) -> None:
+        """Somebody may wait for it to be closed, and would for ever."""
+        if not self._leaving.is_set():
+            self.kill()
+
     def kill(self) -> None:
         """As on `kill -9`: its file stays as it is; its line breaks."""
         if self.task is None or self.task.done():

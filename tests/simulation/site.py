@@ -299,7 +299,7 @@ class Site:
         self.path = left
 
 
-def _unheard(_done: int, _total: int) -> None:
+def _unheard(_what: str, _done: int, _total: int) -> None:
     """Nobody looks at the progress bar."""
 
 
