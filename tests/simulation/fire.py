@@ -136,5 +136,9 @@ class Fire:
         account = self._world.account
         for user in sorted(self._world.site.users_in(copy.path)):
             people = [person for person in self._world.people if person.user == user]
-            self._lost.append(Lost(account, user, people, copy.books.records[user]))
+            lost = Lost(account, user, people, copy.books.records[user])
+            first = next((one for one in self._lost if one.user == user), None)
+            if first is not None:
+                lost.know_less(account, first)
+            self._lost.append(lost)
         account.strands.restore(copy.books)

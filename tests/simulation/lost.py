@@ -46,6 +46,17 @@ class Lost:
         for person in people:
             self._ask(account, person, person.stored())
 
+    def know_less(self, account: Account, first: Lost) -> None:
+        """Nor is anything said of what was edited since an earlier fire, of which this is another.
+
+        A device of the first lost history may then give back a deletion that was of an earlier life
+        of the object, and the hub, restored from one copy twice, takes it for one made since: what
+        was made anew between the fires is gone (seed 52164, without this).
+        """
+        between = account.edits[first.since : self.since]
+        named = (*first.unheard, *between)
+        self.foreign |= {edit.name for edit in named if edit.user == self.user}
+
     def _ask(self, account: Account, person: Person, saved: Saved) -> None:
         theirs = account.strands.in_epoch(saved.position.epoch, self.user)
         for (_, name), known in saved.objects.items():

@@ -163,7 +163,7 @@ def group_half_stored() -> Patches:
         if connection.in_transaction:
             connection.execute("COMMIT")
 
-    return {"hub.store.ledger._roll_back": keep}
+    return {"hub.store.ledger.roll_back": keep}
 
 
 def memory_kept_after_a_failure() -> Patches:
