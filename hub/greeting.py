@@ -103,7 +103,9 @@ def welcome(
         expires=grant.expires,
         limits=_told(limits),
         epoch=user.epochs.starts.current,
-        continues=user.history.as_told_to(hello.log_id, _most_shared(hello, user)),
+        continues=user.history.as_told_to(
+            hello.log_id, _most_shared(hello, user), is_in_line=_is_in_line(hello, user)
+        ),
         refill=user.refill and not grant.read_only,
     )
 

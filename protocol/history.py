@@ -41,10 +41,17 @@ class History(msgspec.Struct, frozen=True):
         shared = Place(self.log_id, max(clock, self.branched_at))
         return History(log_id, (shared, *self.continues)[:MOST_CONTINUED], now)
 
-    def as_told_to(self, log_id: str | None, most: int) -> tuple[Place, ...]:
-        """What it continues, for a device of one of those, which shares no more than `most`."""
+    def as_told_to(
+        self, log_id: str | None, most: int, *, is_in_line: bool = False
+    ) -> tuple[Place, ...]:
+        """What it continues, for a device of one of those, which shares no more than `most`.
+
+        One that is in the line holds a part of this very history by that name, and shares all.
+        """
         return tuple(
-            Place(log_id, min(most, each.logical_clock)) if each.log_id == log_id else each
+            Place(log_id, most if is_in_line else min(most, each.logical_clock))
+            if each.log_id == log_id
+            else each
             for each in self.continues
         )
 

@@ -103,6 +103,13 @@ def test_all_who_have_the_name_of_a_history_share_it_to_where_it_branched_off() 
     assert second.carried_on("N", 0, now=9).continues == (Place("M", 100), Place("L", 100))
 
 
+def test_a_device_that_is_in_the_line_by_an_older_name_shares_all_of_it() -> None:
+    """A simulated world: reset because deletions were forgotten, it gave its old objects back."""
+    forked = History("L", (), 0).carried_on("M", 3, 1)
+    assert forked.as_told_to("L", 18, is_in_line=True) == (Place("L", 18),)
+    assert forked.as_told_to("L", 18) == (Place("L", 3),)
+
+
 def test_a_device_is_told_no_more_of_its_own_history_than_it_shares() -> None:
     third = History("L").carried_on("M", 100, now=7).carried_on("N", 120, now=9)
     assert third.as_told_to("M", 110) == (Place("M", 110), Place("L", 100))
