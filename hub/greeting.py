@@ -6,6 +6,7 @@ from hub.auth import Grant
 from hub.limits import Limits
 from hub.store.interface import DeviceStanding
 from hub.user import User
+from protocol.diffs import is_log_id
 from protocol.messages import Half, Hello, Welcome
 
 
@@ -48,6 +49,28 @@ def is_of_a_lost_line(hello: Hello, user: User) -> bool:
     )
 
 
+def may_be_of_a_lost_branch(hello: Hello, user: User) -> bool:
+    """Whether the device's history may carry this one on, though this file has never heard of it.
+
+    So it is if a copy was put back by hand from before the hub was restored. The device knows where
+    its history left this one; it finds the way if this one is told by its name, as one that ended.
+    """
+    history = user.history
+    is_unknown = hello.log_id is not None and hello.log_id != history.log_id
+    return is_unknown and hello.epoch is not None and not history.continues and user.head > 0
+
+
+def is_of_a_lost_user(hello: Hello, user: User) -> bool:
+    """Whether the device has a history of which the copy, from before the user, had nothing."""
+    return (
+        hello.log_id is not None
+        and is_log_id(hello.log_id)
+        and hello.epoch is not None
+        and user.history.has_lost_all
+        and hello.log_id not in _names(user)
+    )
+
+
 def shared_with(hello: Hello, user: User) -> int | None:
     """Up to which clock a device's line and this one are the same, as far as its epochs say.
 
@@ -64,11 +87,15 @@ def _is_new(hello: Hello) -> bool:
 
 def _is_in_line(hello: Hello, user: User) -> bool:
     """Whether all that the device has is a part of the user's history, by whichever name."""
-    history = user.history
     if hello.epoch is None:
-        return hello.log_id == history.log_id
-    known = (history.log_id, *(each.log_id for each in history.continues))
-    return hello.log_id in known and _was_level(hello, hello.epoch, user)
+        return hello.log_id == user.history.log_id
+    return hello.log_id in _names(user) and _was_level(hello, hello.epoch, user)
+
+
+def _names(user: User) -> tuple[str, ...]:
+    """What the user's history is called, and was called before."""
+    history = user.history
+    return (history.log_id, *(each.log_id for each in history.continues))
 
 
 def _was_level(hello: Hello, epoch: str, user: User) -> bool:

@@ -16,7 +16,15 @@ from hub.auth import Authority, Grant, Now
 from hub.catchup import catch_up
 from hub.errors import Unauthorized
 from hub.frames import ack_frame
-from hub.greeting import Place, is_of_a_lost_line, place_of, shared_with, welcome
+from hub.greeting import (
+    Place,
+    is_of_a_lost_line,
+    is_of_a_lost_user,
+    may_be_of_a_lost_branch,
+    place_of,
+    shared_with,
+    welcome,
+)
 from hub.limits import Limits
 from hub.link import Link
 from hub.states import TRANSITIONS, Event, State
@@ -157,8 +165,7 @@ class Session:
         async with user.lock:
             self._enter(user)
             self.note_seen()
-            if is_of_a_lost_line(hello, user):
-                await self._fork(hello, user)
+            await self._meet_what_was_lost(hello, user)
             standing = await services.store.device(user.name, self.device)
             if self.is_closed:
                 return
@@ -172,6 +179,16 @@ class Session:
             self._send(encode(answer))
         logger.info("hello", user=user.name, device=self.device, clock=hello.logical_clock)
         self._start_catching_up(user)
+
+    async def _meet_what_was_lost(self, hello: Hello, user: User) -> None:
+        """See whether the device is of a history that this file is a part of, without its end."""
+        store = self._services.store
+        if is_of_a_lost_line(hello, user):
+            await self._fork(hello, user)
+        elif is_of_a_lost_user(hello, user):
+            await user.take_up(store, hello.log_id or "")
+        elif may_be_of_a_lost_branch(hello, user):
+            await user.fork(store, user.head)
 
     async def _fork(self, hello: Hello, user: User) -> None:
         clock = shared_with(hello, user) or 0

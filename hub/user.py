@@ -89,6 +89,10 @@ class User:
         """
         self.history = await store.fork(self.name, clock)
 
+    async def take_up(self, store: Store, lost: str) -> None:
+        """Carry on a history of which nothing is here but what devices have; under the lock."""
+        self.history = await store.take_up(self.name, lost)
+
     def enter(self, device: str, session: Receiver) -> Receiver | None:
         """Let a device in; the older connection that it replaces. Under the lock.
 

@@ -1,5 +1,6 @@
 """Edits, and the objects they make (docs/protocol.md, sections 1, 3 and 4)."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from types import NoneType
@@ -25,13 +26,21 @@ DeviceName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX
 DiffId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_DIFF_ID)]
 ModelName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL)]
 ObjectId: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_OBJECT_ID)]
-LogId: TypeAlias = Annotated[str, msgspec.Meta(max_length=64, pattern="^[!-~]+$")]
+_LOG_ID: Final = "^[!-~]+$"
+_MAX_LOG_ID: Final = 64
+LogId: TypeAlias = Annotated[str, msgspec.Meta(max_length=_MAX_LOG_ID, pattern=_LOG_ID)]
 DiffType: TypeAlias = Literal["create", "update", "delete"]
 Fields: TypeAlias = Mapping[str, Any]
 
 
 Key: TypeAlias = tuple[str, str]
 """Which object of a user: its model and its id."""
+
+
+def is_log_id(name: str) -> bool:
+    """Whether a history may be called so."""
+    return len(name) <= _MAX_LOG_ID and re.fullmatch(_LOG_ID, name) is not None
+
 
 # What is held by the hundred thousand is nothing to the garbage collector (`gc=False`): none of it
 # can be part of a cycle, and a hub that goes through all of it stands still meanwhile.

@@ -21,6 +21,9 @@ class History(msgspec.Struct, frozen=True):
 
     `opened` is when it began to differ from the one before, in ms by the hub's clock; 0: there was
     none before. Invariant: no clock in `continues` is above the one before it in the list.
+
+    Of a user whom the copy lacked `opened` is set though it continues nothing yet: which histories
+    were lost, only devices can tell.
     """
 
     log_id: str
@@ -40,6 +43,15 @@ class History(msgspec.Struct, frozen=True):
         """
         shared = Place(self.log_id, max(clock, self.branched_at))
         return History(log_id, (shared, *self.continues)[:MOST_CONTINUED], now)
+
+    @property
+    def has_lost_all(self) -> bool:
+        """Whether there may have been histories of which nothing at all is here."""
+        return self.opened > 0 and self.branched_at == 0 and len(self.continues) < MOST_CONTINUED
+
+    def with_lost(self, log_id: str) -> "History":
+        """The same, which carries on another one from nothing."""
+        return History(self.log_id, (*self.continues, Place(log_id, 0)), self.opened)
 
     def as_told_to(
         self, log_id: str | None, most: int, *, is_in_line: bool = False

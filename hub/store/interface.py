@@ -116,6 +116,9 @@ class Store(Protocol):
         The caller sees to it that nothing of the user is committed meanwhile.
         """
 
+    async def take_up(self, user: str, lost: str) -> History:
+        """Have a user's history carry on a lost one, of which nothing is here; it is durable."""
+
     async def device(self, user: str, name: str) -> DeviceStanding:
         """How a device stands; one never seen has all zeros."""
 

@@ -98,9 +98,24 @@ class Ledger:
 
     def fork(self, name: str, clock: int, connection: sqlite3.Connection) -> History:
         """Open a history for a user that carries on the present one from a clock."""
+        rules = self._rules
+
+        def carry_on(history: History) -> History:
+            return history.carried_on(rules.new_log_id(), clock, rules.now())
+
+        return self._change_history(name, carry_on, connection)
+
+    def take_up(self, name: str, lost: str, connection: sqlite3.Connection) -> History:
+        """Have a user's history carry on a lost one from nothing."""
+        return self._change_history(name, lambda history: history.with_lost(lost), connection)
+
+    def _change_history(
+        self, name: str, change: Callable[[History], History], connection: sqlite3.Connection
+    ) -> History:
         with self._transaction(connection) as memory:
-            user, rules = memory.user(name), self._rules
-            user.history = user.history.carried_on(rules.new_log_id(), clock, rules.now())
+            user = memory.user(name)
+            user.history = change(user.history)
+            memory.was_restored |= user.history.opened > 0
             write_history(connection, user)
         self._count(COMMIT_PAGES)
         return user.history
@@ -238,7 +253,7 @@ class Ledger:
         if self._memory is None:
             # An upgraded file keeps the pages that it was made with.
             self._page_bytes = self._page_bytes or value_of(connection, "page_size")
-            self._memory = Memory(connection, self._rules.new_log_id)
+            self._memory = Memory(connection, self._rules.new_log_id, self._rules.now)
         return self._memory
 
     @contextmanager

@@ -33,6 +33,7 @@ _USER: Final = """
 SELECT user_no, name, head, line, dropped, held, due, log_id, continues, opened
 FROM users WHERE name = ?
 """
+_RESTORED: Final = "SELECT EXISTS (SELECT 1 FROM users WHERE opened > 0)"
 _EPOCHS: Final = """
 SELECT epoch_no, clock FROM user_epochs WHERE user_no = ? ORDER BY epoch_no
 """
@@ -132,12 +133,17 @@ class UserEntry:
 class Memory:
     """Users, devices and objects at their heads, and which users the file lags behind.
 
-    `behind` has those in the order of their `behind_from`, `large` the largest of them.
+    `behind` has those in the order of their `behind_from`, `large` the largest of them. Once the
+    file `was_restored`, or put back, a user who is new to it may be an old one whom it lacks.
     """
 
-    def __init__(self, connection: sqlite3.Connection, new_log_id: Callable[[], str]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, new_log_id: Callable[[], str], now: Callable[[], int]
+    ) -> None:
         self._connection = connection
         self._new_log_id = new_log_id
+        self._now = now
+        self.was_restored = bool(connection.execute(_RESTORED).fetchone()[0])
         self._users: dict[str, UserEntry] = {}
         self._objects: dict[ObjectName, Held] = {}
         self._object_bytes = 0
@@ -262,9 +268,10 @@ class Memory:
 
     def _make_user(self, name: str) -> UserEntry:
         log_id = self._new_log_id()
-        query = "INSERT INTO users (name, log_id) VALUES (?, ?)"
-        number = self._connection.execute(query, (name, log_id)).lastrowid or 0
-        user = self._users[name] = UserEntry(number, name, History(log_id))
+        opened = self._now() if self.was_restored else 0
+        query = "INSERT INTO users (name, log_id, opened) VALUES (?, ?, ?)"
+        number = self._connection.execute(query, (name, log_id, opened)).lastrowid or 0
+        user = self._users[name] = UserEntry(number, name, History(log_id, opened=opened))
         return user
 
     def _make_device(self, user: UserEntry, name: str) -> DeviceEntry:

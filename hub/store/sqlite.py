@@ -139,6 +139,10 @@ class SqliteStore:
         """Open a history for a user that carries on the present one from a clock."""
         return await self._write(partial(self._ledger.fork, user, clock))
 
+    async def take_up(self, user: str, lost: str) -> History:
+        """Have a user's history carry on a lost one."""
+        return await self._write(partial(self._ledger.take_up, user, lost))
+
     async def device(self, user: str, name: str) -> DeviceStanding:
         """How a device stands; one never seen has all zeros."""
         return await self._write(partial(self._ledger.device, user, name))

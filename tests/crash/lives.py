@@ -64,9 +64,9 @@ class Lives:
             yield hub
 
     @asynccontextmanager
-    async def device(self, hub: HubProcess, name: str) -> AsyncIterator[Device]:
+    async def device(self, hub: HubProcess, name: str, user: str = "ada") -> AsyncIterator[Device]:
         """A device with its file, level when this begins."""
-        device = Device(hub.url, token="ada", name=name, path=self.folder / f"{name}.db")
+        device = Device(hub.url, token=user, name=name, path=self.folder / f"{name}.db")
         await within(device.__aenter__(), f"{name} to open")
         try:
             await level(device)

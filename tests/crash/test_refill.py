@@ -125,6 +125,52 @@ async def test_two_fires_and_one_backup_lose_nothing_that_devices_know(lives: Li
     await everybody_sees(lives, seen)
 
 
+async def test_a_user_who_came_after_the_backup_is_brought_back_whole(lives: Lives) -> None:
+    """The hub had never heard of the user, and the user's devices forgot all that they had."""
+    async with lives.hub() as hub:
+        async with lives.device(hub, "ada's") as device:
+            await write(device, "ada's own")
+            await level(device)
+        code, _, errors = await command("backup", lives.folder / "copy.db", "--data", lives.data)
+        assert code == 0, errors
+        async with (
+            lives.device(hub, "phone", "bob") as phone,
+            lives.device(hub, "desk", "bob") as desk,
+        ):
+            await write(phone, "one", "two")
+            await level(desk)
+            await within(desk.delete("notes", "one"), "a deletion")
+            await write(desk, "three")
+            seen = await seen_by(desk)
+        await within(hub.kill(), "the hub to die")
+    await restore(lives)
+    async with lives.hub() as hub:
+        for name in ("phone", "desk", "tablet", "phone"):
+            async with lives.device(hub, name, "bob") as device:
+                seen_by_last = await seen_by(device)
+                assert name == "phone" or seen_by_last == seen
+        assert seen_by_last == seen
+
+
+async def test_a_copy_that_is_put_back_by_hand_after_it_was_restored_is_refilled(
+    lives: Lives,
+) -> None:
+    """The copy knew nothing of the history in between, and its devices gave nothing back."""
+    await a_day_after_the_backup(lives)
+    await restore(lives)
+    async with lives.hub() as hub:
+        for name in DEVICES:
+            async with lives.device(hub, name) as device:
+                await write(device, f"{name} after the fire")
+                await level(device)
+        async with lives.device(hub, "desk") as desk:
+            seen = await seen_by(desk)
+        await within(hub.kill(), "the hub to die")
+    lives.put_back("copy.db")
+    await everybody_sees(lives, seen)
+    assert {each["user"] for each in await refills(lives)} == {"ada"}
+
+
 async def test_an_operator_can_turn_the_refill_off(lives: Lives) -> None:
     await a_day_after_the_backup(lives)
     await restore(lives)

@@ -334,3 +334,63 @@ async def test_a_restored_hub_that_is_restored_continues_both_histories(lives: L
     async with lives.live("c") as site:
         found = await history(site.store)
         assert found.continues == (Place("restored-1", 3), Place("log-a1", 2))
+
+
+@in_virtual_time
+async def test_a_user_whom_the_copy_lacked_carries_on_whatever_its_devices_name(
+    lives: Lives,
+) -> None:
+    await two_pushes_copied_and_a_third(lives)
+    lives.restore()
+    async with lives.live("b") as site:
+        for lost in ("lost", "older"):
+            device = await site.greet(
+                f"of {lost}", "bob", logical_clock=9, log_id=lost, epoch="lost", earlier=[]
+            )
+            device.take()
+        again = site.connect()
+        again.hello("again", "bob", logical_clock=9, log_id="older", epoch="lost", earlier=[])
+        welcome = await again.hear()
+        assert welcome["reset"]
+        told = [(place["log_id"], place["logical_clock"]) for place in welcome["continues"]]
+        assert told == [("lost", 0), ("older", 0)]
+
+
+@pytest.mark.parametrize("name", ["two words", "", "é", "x" * 65])
+@in_virtual_time
+async def test_what_is_no_log_id_is_carried_on_by_nobody(lives: Lives, name: str) -> None:
+    """The file would hold what the hub does not read again, and the user would be locked out."""
+    await two_pushes_copied_and_a_third(lives)
+    lives.restore()
+    async with lives.live("b") as site:
+        device = site.connect()
+        device.hello("phone", "bob", logical_clock=9, log_id=name, epoch="lost", earlier=[])
+        assert (await device.hear()).get("continues", []) == []
+    async with lives.live("c") as site:
+        await site.live("phone", "bob")
+
+
+@in_virtual_time
+async def test_before_a_device_of_an_unknown_history_a_history_gets_a_name_to_be_found_by(
+    lives: Lives,
+) -> None:
+    """A copy was put back by hand that knew nothing of the history which carried it on."""
+    await two_pushes_copied_and_a_third(lives)
+    async with lives.live("b") as site:
+        for name in ("one", "another"):
+            device = site.connect()
+            device.hello(name, logical_clock=7, log_id="between", epoch="lost", earlier=[])
+            welcome = await device.hear()
+            assert welcome["reset"]
+            assert welcome["continues"] == [{"log_id": "log-a1", "logical_clock": 2}]
+        assert len((await history(site.store)).continues) == 1
+
+
+@in_virtual_time
+async def test_a_device_that_names_no_epoch_opens_no_history(lives: Lives) -> None:
+    await two_pushes_copied_and_a_third(lives)
+    async with lives.live("b") as site:
+        device = site.connect()
+        device.hello("one", logical_clock=7, log_id="between")
+        welcome = await device.hear()
+        assert (welcome["reset"], welcome["log_id"]) == (True, "log-a1")

@@ -72,6 +72,22 @@ class HistoryContract:
             assert [row.clock for row in await store.log("ada", 0, ALL)] == [1, 2, 3]
             assert (await store.user("bob"))[:3] == bob[:3]
 
+    async def test_a_user_new_to_a_file_that_was_forked_may_be_one_whom_it_lost(
+        self, bench: Bench
+    ) -> None:
+        await stored(bench, push(1, create("a")))
+        await bench.store.user("bob")
+        await bench.store.fork("ada", 1)
+        await bench.store.user("cyd")
+        for lost in ("lost", "lost-too"):
+            taken_up = await bench.store.take_up("cyd", lost)
+            assert taken_up.continues[-1] == Place(lost, 0)
+        async for store in now_and_after(bench):
+            found = [(await store.user(name)).history for name in ("ada", "bob", "cyd")]
+            assert [history.has_lost_all for history in found] == [False, False, True]
+            assert found[2].continues == (Place("lost", 0), Place("lost-too", 0))
+            assert (await store.user(f"new-{id(store)}")).history.has_lost_all
+
     async def test_a_history_that_was_forked_is_forked_again(self, bench: Bench) -> None:
         await stored(bench, push(1, create("a")), push(2, create("b")))
         first = (await bench.store.user("ada")).history.log_id
