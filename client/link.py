@@ -1,6 +1,7 @@
 """A link to the hub: what a connection needs of the network, and the WebSocket that gives it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
@@ -18,6 +19,10 @@ OPEN_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 2.0
 PING_INTERVAL: Final = 20.0
 PING_TIMEOUT: Final = 60.0
+
+_quiet: Final = logging.getLogger("mobync.client.link")
+_quiet.setLevel(logging.INFO)
+"""Of websockets; at debug level it would show each frame, and so the token."""
 
 
 class Link(Protocol):
@@ -74,6 +79,7 @@ async def _opened(url: str) -> ClientConnection:
             ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
             max_size=MAX_FRAME_BYTES,
+            logger=_quiet,
         )
     except (OSError, WebSocketException, ValueError) as error:  # the last two: sent to no address
         raise LinkFailed(f"no connection to {url}: {error}") from error

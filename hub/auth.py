@@ -98,6 +98,9 @@ class Secret(NamedTuple):
     algorithm: str
     material: bytes
 
+    def __repr__(self) -> str:
+        return f"Secret({self.algorithm!r}, ...)"
+
 
 class ProvingKey(NamedTuple):
     """What proves a token, and the one algorithm that it is for."""
@@ -345,10 +348,17 @@ def _read_file(path: Path, *settings: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be read: {error.strerror}",
+            f"{_called(path)} cannot be read: {error.strerror}",
             "name a file that is there and that you may read",
             *settings,
         ) from None
+
+
+def _called(path: Path) -> str:
+    """The file as it was named, unless somebody may have given the secret itself for its name."""
+    if len(path.name) < LEAST_SECRET and path.parent.is_dir():
+        return str(path)
+    return "the file that is named there (not shown, for it may be the secret itself)"
 
 
 def _warn_if_open(path: Path) -> None:

@@ -1,8 +1,9 @@
 """What the hub says of itself, on standard error: text for people, or one JSON object a line.
 
 Times are ISO 8601 in UTC. Whatever logs through Python's `logging` (websockets, aiohttp, asyncio)
-comes out the same way. No log holds a token: the frames that websockets shows at debug level may,
-so they are never shown. Bad input is the peer's fault, not the hub's: a quiet line, no traceback.
+comes out the same way. No log holds a token, nor what users wrote: the frames that websockets shows
+at debug level do, and the transactions that aiosqlite shows there, so they are never shown. Bad
+input is the peer's fault, not the hub's: a quiet line, no traceback, and nothing of the input.
 """
 
 import logging
@@ -70,18 +71,19 @@ def _text() -> list[Processor]:
 def _printable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Keep what a peer sent from moving the cursor or starting a line of its own."""
     return {
-        key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()
+        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
     }
 
 
-def _escaped(text: str) -> str:
+def printable(text: str) -> str:
+    """A text that moves no cursor and turns no letter around, whoever wrote it."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _quieten(level: int) -> None:
     """Let the libraries' lines about single connections through at debug level only."""
     is_debug = level <= logging.DEBUG
-    for name in ("websockets", "aiohttp.access"):
+    for name in ("websockets", "aiosqlite", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.INFO if is_debug else max(level, logging.WARNING))
     for name in ("websockets.server", "aiohttp.server"):
         logger = logging.getLogger(name)
@@ -99,8 +101,7 @@ class _BadInput(logging.Filter):
         fault = record.exc_info[1] if record.exc_info else None
         if fault is None or not _is_peers(fault):
             return True
-        reason = " ".join(str(fault).split())
-        record.msg, record.args = f"{record.getMessage()}: {type(fault).__name__}: {reason}", None
+        record.msg, record.args = f"{record.getMessage()}: {_told(fault)}", None
         record.exc_info = None
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return self._shown
@@ -109,3 +110,11 @@ class _BadInput(logging.Filter):
 def _is_peers(fault: BaseException) -> bool:
     package = type(fault).__module__.partition(".")[0]
     return package in _PEERS_PACKAGES or isinstance(fault, _PEERS_FAULT)
+
+
+def _told(fault: BaseException) -> str:
+    """What went wrong. Those packages' own exceptions quote what came, and a token may be in it."""
+    name = type(fault).__name__
+    if isinstance(fault, _PEERS_FAULT):
+        return f"{name}: {' '.join(str(fault).split())}"
+    return name

@@ -1,6 +1,7 @@
 """What the hub's process asks of its interpreter and of the system, once, before it serves."""
 
 import gc
+import os
 import resource
 import sys
 from typing import Final
@@ -24,6 +25,11 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
+
+
+def keep_files_private() -> None:
+    """Have files that this process makes readable to nobody but its own user."""
+    os.umask(0o077)
 
 
 def let_sockets_go_first() -> None:

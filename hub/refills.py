@@ -9,8 +9,10 @@ import orjson
 import rich_click as click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hub.loading import data_file
+from hub.logs import printable
 from hub.store.refills import Refill, read_refills
 
 
@@ -30,7 +32,8 @@ def table_of(refills: Sequence[Refill]) -> Table:
     for each in refills:
         counts = f"{each.objects:,}", f"{each.deletions:,}"
         when = f"{_time(each.first)} to {_time(each.last)}"
-        table.add_row(each.user, each.device, when, *counts, each.log_id, f"{each.clock:,}")
+        who = Text(printable(each.user)), Text(printable(each.device))
+        table.add_row(*who, when, *counts, each.log_id, f"{each.clock:,}")
     return table
 
 

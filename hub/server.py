@@ -17,7 +17,12 @@ from hub.errors import SettingsError
 from hub.http.app import listening as listening_http
 from hub.hub import Hub
 from hub.policy import load_policy
-from hub.process import allow_files, let_sockets_go_first, spare_the_collector
+from hub.process import (
+    allow_files,
+    keep_files_private,
+    let_sockets_go_first,
+    spare_the_collector,
+)
 from hub.progress import for_whom_it_is, lines
 from hub.settings import Settings
 from hub.store.interface import Store
@@ -35,6 +40,7 @@ logger: Final = structlog.get_logger("hub")
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
+    keep_files_private()
     spare_the_collector()
     let_sockets_go_first()
     allow_files(settings.limits.max_connections)

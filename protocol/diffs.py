@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 import orjson
 
-from protocol.errors import InvalidDiff
+from protocol.errors import InvalidDiff, flaw
 
 MAX_INTEGER: Final = 2**53 - 1
 """The greatest integer that JavaScript holds exactly; every integer of the protocol keeps to it."""
@@ -191,7 +191,7 @@ def read_diff(value: object, max_depth: int = MAX_DEPTH) -> Diff:
     try:
         diff = msgspec.convert(value, Diff)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise InvalidDiff(str(error)) from None
+        raise InvalidDiff(flaw(error)) from None
     for text in (diff.id, diff.model):
         if not text.isascii():
             _check_text(text)

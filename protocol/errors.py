@@ -1,5 +1,11 @@
 """What can go wrong between a device and the hub, by whose fault it is."""
 
+import re
+from typing import Final
+
+_VALUE: Final = re.compile(r"^(Invalid (?:enum )?value) '.*'(?= - at `|$)", re.DOTALL)
+"""How msgspec begins where a word is not one of those that there are."""
+
 
 class ProtocolError(Exception):
     """One side did not keep to docs/protocol.md. Each subclass says which, and what to do."""
@@ -33,3 +39,11 @@ class NotRefilled(ProtocolError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def flaw(error: Exception) -> str:
+    """What was wrong with what somebody sent, and where, but not what it was.
+
+    It is logged, and what was sent may be a token, or somebody's diary.
+    """
+    return _VALUE.sub(r"\1", str(error))

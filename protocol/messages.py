@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from protocol.diffs import DeviceName, Fields, Integer, Place, StoredDiff, Was
-from protocol.errors import BadMessage
+from protocol.errors import BadMessage, flaw
 
 SUBPROTOCOL: Final = "mobync.v1"
 PATH: Final = "/sync"
@@ -62,6 +62,9 @@ class Hello(_Frame, frozen=True, kw_only=True):
     epoch: EpochName | None = None
     earlier: Annotated[tuple[EpochName, ...], msgspec.Meta(max_length=MOST_EARLIER)] = ()
 
+    def __repr__(self) -> str:
+        return f"Hello({self.device!r} at {self.logical_clock}, with a token)"
+
 
 class Push(_SparseFrame, frozen=True):
     """Edits to be decided and stored together; each is read on its own (section 4)."""
@@ -75,6 +78,9 @@ class Auth(_Frame, frozen=True):
     """A fresh token for the same user."""
 
     token: str = ""
+
+    def __repr__(self) -> str:
+        return "Auth(with a token)"
 
 
 class Received(_Frame, frozen=True):
@@ -307,7 +313,7 @@ def _check_id(fields: Fields) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return "nested too deep" if isinstance(error, RecursionError) else str(error)
+    return "nested too deep" if isinstance(error, RecursionError) else flaw(error)
 
 
 def _decode_loosely(frame: str | bytes, reason: str) -> FromDevice:

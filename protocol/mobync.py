@@ -29,7 +29,7 @@ from protocol.diffs import (
     name_of,
     read_diff,
 )
-from protocol.errors import BadMessage, InvalidDiff
+from protocol.errors import BadMessage, InvalidDiff, flaw
 from protocol.messages import POLLING_DEVICE, Lost, Rejected, any_json
 
 MOST_TOLD: Final = 100
@@ -72,7 +72,7 @@ def decode_request(body: bytes) -> Request:
     try:
         return msgspec.convert(_json(body), Request)
     except (msgspec.ValidationError, UnicodeError) as error:
-        raise BadMessage(str(error)) from None
+        raise BadMessage(flaw(error)) from None
 
 
 def edits_of(request: Request, max_depth: int) -> Sequence[Edit]:

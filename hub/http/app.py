@@ -162,7 +162,7 @@ async def _write(response: web.StreamResponse, request: web.Request) -> None:
         if request.transport is not None:
             request.transport.abort()
     except ConnectionError:
-        logger.debug("peer gone", path=request.path)
+        logger.debug("peer gone", route=_route(request))
 
 
 @web.middleware
@@ -184,8 +184,14 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionError:
         return _refusal(HTTPStatus.BAD_REQUEST, "the peer went away")
     except Exception:
-        logger.exception("request failed", method=request.method, path=request.path)
+        logger.exception("request failed", route=_route(request))
         return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the hub failed; this was logged")
+
+
+def _route(request: web.Request) -> str:
+    """Which of the hub's own addresses it is; what a peer wrote there may be a token."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
 
 
 def _refusal(status: HTTPStatus, message: str, allow: str | None = None) -> web.Response:

@@ -1,5 +1,8 @@
 """What more than one module of the hub's tests is given."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from hub import catchup
@@ -9,3 +12,12 @@ from hub import catchup
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two or three small objects fill a page."""
     monkeypatch.setattr(catchup, "PAGE_BYTES", 50)
+
+
+@pytest.fixture(autouse=True)
+def umask_as_it_was() -> Iterator[None]:
+    """`mobync-hub serve` keeps its files private, also where it runs in the test's own process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import aiosqlite
 import pytest
 import structlog
 from aiohttp import web
@@ -16,7 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from hub.logs import configure
 from hub.settings import LogFormat, LogLevel
 
-LIBRARIES = ("websockets", "websockets.server", "aiohttp.server", "aiohttp.access")
+LIBRARIES = ("aiosqlite", "websockets", "websockets.server", "aiohttp.server", "aiohttp.access")
 
 
 class Terminal(io.StringIO):
@@ -216,6 +217,26 @@ async def test_no_frame_is_shown_for_it_may_hold_a_token(monkeypatch: pytest.Mon
             await connection.send('{"type": "hello", "token": "very-secret"}')
             assert "very-secret" in str(await connection.recv())
     assert "very-secret" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("send", [to_websockets, to_aiohttp])
+async def test_nothing_of_bad_input_is_shown_for_it_may_be_a_token(
+    monkeypatch: pytest.MonkeyPatch, send: Any
+) -> None:
+    """aiohttp quotes a header that it cannot read, such as one with a token and a NUL."""
+    stream = logging_to(monkeypatch, "debug")
+    for line in (b"GET / HTTP/1.1\r\nAuthorization: very-secret\0", b"very-secret / HTTP/1.1"):
+        await send(line + b"\r\n\r\n")
+    assert "very-secret" not in stream.getvalue()
+
+
+async def test_no_transaction_is_shown_for_it_holds_what_users_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = logging_to(monkeypatch, "debug")
+    async with aiosqlite.connect(":memory:") as database:
+        await database.execute("SELECT ?", ("dear diary",))
+    assert stream.getvalue() == ""
 
 
 async def test_a_bug_behind_a_websocket_keeps_its_traceback(

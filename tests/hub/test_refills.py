@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hub.refills import table_of
-from hub.store.refills import read_refills
+from hub.store.refills import Refill, read_refills
 from hub.store.sqlite import SqliteStore
 from tests.hub.fakes import START, create, delete, inline, rules
 from tests.hub.store.bench import push
@@ -53,6 +53,18 @@ def test_a_person_gets_a_table(data: Path) -> None:
     shown = console.export_text()
     for part in ("User", "ada", "phone", "laptop", "log-1", "Up to clock"):
         assert part in shown
+
+
+def test_a_table_shows_names_as_they_are_and_lets_none_of_them_move_the_cursor() -> None:
+    """A device may call itself as it likes, and an operator's terminal does what it is told."""
+    names = ("[bold red]ada[/]", "\x1b[2J\u202ephone\0")
+    refill = Refill(*names, "log-1", START, START, objects=1, deletions=0, clock=1)
+    console = Console(width=200, record=True)
+    console.print(table_of([refill]))
+    shown = console.export_text()
+    assert "[bold red]ada[/]" in shown
+    assert r"\x1b[2J\u202ephone\x00" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:

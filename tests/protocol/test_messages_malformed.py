@@ -186,3 +186,11 @@ def test_stored_diffs_that_are_none_are_a_bad_message(diffs: bytes) -> None:
 def test_fields_without_an_id_are_a_bad_message(fields: bytes) -> None:
     with pytest.raises(BadMessage):
         decode_fields(Raw(fields))
+
+
+@pytest.mark.parametrize("word", ["secret", "it's", "' - at `$.x`", "line\nbreak", "x" * 9_000])
+def test_what_is_wrong_with_a_message_is_told_without_what_it_said(word: str) -> None:
+    """It is logged: a token that was put in the wrong place stood in the log, at any length."""
+    with pytest.raises(BadMessage) as caught:
+        decode_from_device(json.dumps({"type": word}))
+    assert str(caught.value) == "Invalid value - at `$.type`"
