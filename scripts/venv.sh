@@ -1,5 +1,6 @@
-# Sourced by run and test: makes .venv and installs this project into it, once for each change of
-# pyproject.toml. Sets root (this checkout) and venv; PYTHON names the Python to use, if not found.
+# Sourced by run, test and others: makes .venv and installs this project into it, just what its lock
+# file pins, once for each change of that. Sets root (this checkout) and venv; PYTHON names the
+# Python to use, if not found.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
@@ -37,17 +38,35 @@ make_venv() {
 # What an installation depends on: where it is, since it is editable, and what it asks for.
 installed_from() {
     printf '%s\n' "$root"
-    cat "$root/pyproject.toml"
+    cat "$root/pyproject.toml" "$root/$1"
 }
 
-# install_project NAME WHAT: installs WHAT (a path, perhaps with extras) unless the stamp NAME says
-# that just this is there.
-install_project() {
-    local stamp=$venv/$1.installed
-    make_venv
-    installed_from | cmp -s - "$stamp" && return
-    echo "Installing mobync-hub into $venv ($1)" >&2
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$2" ||
+pip_install() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" ||
         fail "The installation failed; what pip says is above." "Is the package index reachable?"
-    installed_from >"$stamp"
+}
+
+# install_locked NAME LOCK: installs what LOCK pins, each file checked by its hash, unless the stamp
+# NAME says that just this is there.
+install_locked() {
+    make_venv
+    installed_from "$2" | cmp -s - "$venv/$1.installed" && return
+    echo "Installing $2 into $venv ($1)" >&2
+    pip_install --require-hashes --requirement "$root/$2"
+}
+
+# install_project NAME LOCK: and this project, by the build backend that the lock pins, too.
+install_project() {
+    make_venv
+    installed_from "$2" | cmp -s - "$venv/$1.installed" && return
+    install_locked "$1" "$2"
+    pip_install --no-deps --no-build-isolation --no-index --editable "$root"
+    installed_from "$2" >"$venv/$1.installed"
+}
+
+# The tools that look at dependencies have many of their own, and so an environment of their own.
+use_audit_tools() {
+    venv=$root/.venv-audit
+    install_locked audit requirements-audit.lock
+    installed_from requirements-audit.lock >"$venv/audit.installed"
 }
