@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 import orjson
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from hub.errors import HubError, SettingsError, Unauthorized
@@ -115,8 +115,8 @@ def serve(**flags: object) -> None:
 
     Every setting may be given as a flag, as a variable in the environment (its name stands in
     brackets) or as a key of the TOML file named with --config (named like the flag, with _ for -;
-    limits in the table [limits], retention in [retention]). The flag counts before the variable,
-    the variable before the file.
+    TLS and proxies in the table [edge], limits in [limits], retention in [retention]). The flag
+    counts before the variable, the variable before the file.
 
     Exactly one of --dev, --token-secret-file and --token-key-file says whose tokens count.
 
@@ -264,7 +264,12 @@ def _row(item: Definition) -> dict[str, str | None]:
 
 
 def _table() -> Table:
-    table = Table("Flag, environment, TOML", "Default", "What it is for", title="Settings")
+    table = Table(
+        Column("Flag, environment, TOML", no_wrap=True),
+        "Default",
+        "What it is for",
+        title="Settings",
+    )
     for group in GROUPS:
         table.add_section()
         table.add_row(Text(group, style="bold"))

@@ -16,7 +16,7 @@ from hub.auth import Authority, Now
 from hub.commit import GroupCommit
 from hub.limits import Limits
 from hub.link import Link
-from hub.session import CLOSE_SECONDS, Services, Session
+from hub.session import CLOSE_SECONDS, STRANGERS_CLOSE_SECONDS, Services, Session
 from hub.states import State
 from hub.store.interface import Store
 from hub.user import Users
@@ -115,7 +115,8 @@ class Hub:
 
     def _sweep(self, session: Session, now: float, wall: int) -> None:
         if session.closing_since is not None:
-            if now - session.closing_since > CLOSE_SECONDS:
+            patience = CLOSE_SECONDS if session.grant else STRANGERS_CLOSE_SECONDS
+            if now - session.closing_since > patience:
                 session.link.abort()
             return
         self._note_seen(session, now)

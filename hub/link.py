@@ -25,7 +25,11 @@ class Link(Protocol):
 
     @property
     def address(self) -> str:
-        """Where the peer is, for the logs."""
+        """Where the peer is: an IP address, its proxies seen through (hub/forwarded.py)."""
+
+    @property
+    def came(self) -> float:
+        """When its connection came, by the loop's clock."""
 
     def send(self, frame: bytes) -> None:
         """Send a text frame; nothing happens once the link is closing."""

@@ -14,6 +14,7 @@ import uvloop
 
 from hub.auth import authority_from
 from hub.errors import SettingsError
+from hub.forwarded import proxies_of
 from hub.http.app import listening as listening_http
 from hub.hub import Hub
 from hub.policy import load_policy
@@ -28,6 +29,7 @@ from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
 from hub.store.sqlite import SqliteStore
+from hub.tls.identity import Identity, showing
 from hub.websocket.handshake import Terms
 from hub.websocket.listener import Listener
 from protocol.messages import PATH
@@ -85,8 +87,9 @@ async def serving(
         stack.push_async_callback(store.close)
         hub = Hub(store, authority_from(settings, now), settings.limits, now)
         await stack.enter_async_context(hub.running())
-        websocket_url = await stack.enter_async_context(_listening(hub, settings))
-        http_url = await stack.enter_async_context(listening_http(hub, settings))
+        identity = await stack.enter_async_context(showing(settings.edge))
+        websocket_url = await stack.enter_async_context(_listening(hub, settings, identity))
+        http_url = await stack.enter_async_context(listening_http(hub, settings, identity))
         yield websocket_url, http_url
 
 
@@ -109,9 +112,9 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
 
 
 @asynccontextmanager
-async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
+async def _listening(hub: Hub, settings: Settings, identity: Identity | None) -> AsyncIterator[str]:
     """Listen for devices; at the end, stop in good order and within the deadline."""
-    listener = listener_for(hub, settings)
+    listener = listener_for(hub, settings, identity)
     async with AsyncExitStack() as stack:
         listening = listener.listening(settings.host, settings.port)
         try:
@@ -124,14 +127,15 @@ async def _listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
                 "port",
             ) from None
         stack.push_async_callback(_stop, hub, listener, settings.limits.stop_seconds)
-        yield f"ws://{_address(host, port)}{PATH}"
+        yield f"{'wss' if identity else 'ws'}://{_address(host, port)}{PATH}"
 
 
-def listener_for(hub: Hub, settings: Settings) -> Listener:
+def listener_for(hub: Hub, settings: Settings, identity: Identity | None = None) -> Listener:
     """What listens for a hub's devices, not yet open."""
     limits = settings.limits
     terms = Terms(
-        origins=settings.origins or None,
+        pages=settings.pages,
+        proxies=proxies_of(settings.edge),
         compression=settings.compression,
         max_frame_bytes=limits.max_frame_bytes,
         send_buffer_bytes=limits.send_buffer_bytes,
@@ -143,6 +147,7 @@ def listener_for(hub: Hub, settings: Settings) -> Listener:
         max_handshakes=limits.max_ungreeted,
         ping_seconds=limits.ping_seconds,
         ping_timeout_seconds=limits.ping_timeout_seconds,
+        identity=identity,
     )
 
 

@@ -51,6 +51,8 @@ from protocol.messages import (
 
 CLOSE_SECONDS: Final = 5.0
 """How long a peer may take to answer a close."""
+STRANGERS_CLOSE_SECONDS: Final = 3.0
+"""The same, for one that never said hello: with `hello_seconds` it is gone in 15 s."""
 LONGEST_REASON: Final = 120
 """Bytes of a close frame's reason (RFC 6455, section 5.5: 123 at most)."""
 
@@ -134,7 +136,8 @@ class Session:
 
     async def _first_frame(self) -> tuple[Hello, Grant]:
         try:
-            async with asyncio.timeout(self._services.limits.hello_seconds):
+            deadline = self.link.came + self._services.limits.hello_seconds
+            async with asyncio.timeout_at(deadline):
                 frame = await self.link.receive()
         except TimeoutError:
             raise Refusal(closing.TIMEOUT, "no hello in time") from None
@@ -177,7 +180,10 @@ class Session:
             self._move(Event.WELCOMED)
             services.greeted(self)
             self._send(encode(answer))
-        logger.info("hello", user=user.name, device=self.device, clock=hello.logical_clock)
+        logger.info(
+            "hello", user=user.name, device=self.device, clock=hello.logical_clock,
+            address=self.link.address,
+        )  # fmt: skip
         self._start_catching_up(user)
 
     async def _meet_what_was_lost(self, hello: Hello, user: User) -> None:
@@ -393,9 +399,13 @@ class Session:
         self._move(Event.CLOSED)
         text = message.encode()[:LONGEST_REASON].decode(errors="ignore")
         self.link.close(reason.code, text)
-        logger.info(
-            "closed", user=self.user_name, device=self.device, code=reason.code, reason=message
-        )
+        logger.info("closed", **self._who(), code=reason.code, reason=message)
+
+    def _who(self) -> dict[str, str]:
+        """Whose session it is, for the log; where from, as long as nobody knows."""
+        if not self.user_name:
+            return {"address": self.link.address}
+        return {"user": self.user_name, "device": self.device}
 
     def _move(self, event: Event) -> None:
         was_live, self.state = self._is_live, TRANSITIONS[self.state][event]

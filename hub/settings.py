@@ -1,13 +1,12 @@
 """What the operator decides, each setting defined once: by its field.
 
-The structs are `Settings`, `Limits` and `Retention`. The field's name, type, bounds, default and
-text make its flag (`--http-port`), its variable in the environment (`MOBYNC_HTTP_PORT`), its key in
-the TOML file (`http_port`; of the latter two in the tables `[limits]` and `[retention]`) and its
-line in the help; hub/loading.py reads what was given of them. No secret is ever a setting: only
-the name of the file that has it.
+The structs are `Settings`, `Edge`, `Limits` and `Retention`. The field's name, type, bounds,
+default and text make its flag (`--http-port`), its variable in the environment
+(`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; those of the latter three in tables, as
+in `[limits]`) and its line in the help; hub/loading.py reads what was given of them. No secret is
+ever a setting: only the name of the file that has it.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_ar
 import msgspec
 from msgspec import Meta
 
+from hub.edge import Edge
 from hub.errors import SettingsError
 from hub.limits import Limits
+from hub.origins import Pages, check_origin, pages_of
 from hub.retention import Retention
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -28,6 +29,7 @@ LogFormat: TypeAlias = Literal["auto", "text", "json"]
 
 GROUPS: Final = (
     "Listening",
+    "TLS and proxies",
     "Data",
     "Tokens",
     "Application rules",
@@ -36,10 +38,11 @@ GROUPS: Final = (
     "Logs",
     "Settings file",
 )
-_LISTENING, _DATA, _TOKENS, _RULES, _LIMITS, _RETENTION, _LOGS, _FILE = GROUPS
+_LISTENING, _EDGE, _DATA, _TOKENS, _RULES, _LIMITS, _RETENTION, _LOGS, _FILE = GROUPS
 
 _ENV_PREFIX: Final = "MOBYNC_"
 TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
+    "edge": (Edge, _EDGE),
     "limits": (Limits, _LIMITS),
     "retention": (Retention, _RETENTION),
 }
@@ -47,7 +50,6 @@ TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
 CONFIG: Final = "config"
 """The setting that names the TOML file, which cannot be in it."""
 _LONGEST_SHOWN: Final = 80
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 
 
 def _in(
@@ -92,8 +94,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         _in(
             _LISTENING,
-            "Web pages that may connect, by origin (https://app.example.com); if none is given, "
-            "any page may, for it is the token that counts.",
+            "Web pages that may connect and poll, by origin (https://app.example.com); if none is "
+            "given, any page may, for it is the token that counts; under --dev, those of this "
+            "machine.",
             "ORIGIN,ORIGIN",
         ),
     ] = ()
@@ -158,11 +161,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         _in(
             _FILE,
-            "A TOML file with any of these settings, those of two groups in its tables "
-            "[limits] and [retention].",
+            "A TOML file with any of these settings, those of three groups in its tables "
+            "[edge], [limits] and [retention].",
         ),
     ] = None
 
+    edge: Edge = Edge()
     limits: Limits = Limits()
     retention: Retention = Retention()
 
@@ -170,7 +174,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._check_tokens()
         self._check_dev_hosts()
         for origin in self.origins:
-            _check_origin(origin)
+            check_origin(origin)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -181,6 +185,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def http_address(self) -> tuple[str, int]:
         """Host and port for HTTP."""
         return self.http_host or self.host, self.http_port
+
+    @property
+    def pages(self) -> Pages:
+        """Which web pages may talk to the hub."""
+        return pages_of(self.origins, dev=self.dev)
 
     def _check_tokens(self) -> None:
         ways = ("dev", "token_secret_file", "token_key_file")
@@ -217,16 +226,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _check_origin(origin: str) -> None:
-    """An origin with a path or a last slash would never equal what a browser sends (RFC 6454)."""
-    if not _ORIGIN.fullmatch(origin):
-        raise SettingsError(
-            f"origins has {shown(origin)}, which no browser would send",
-            "give scheme, host and port only, as in https://app.example.com",
-            "origins",
-        )
 
 
 def shown(value: object) -> str:

@@ -5,23 +5,28 @@ request has a largest body and its deadlines, and there are only so many at once
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-import orjson
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from hub.errors import SettingsError
+from hub.forwarded import proxies_of
+from hub.http.answers import address_of, as_json, refusal
 from hub.http.health import Health
+from hub.http.pages import of_pages
+from hub.http.peers import knowing_peers
 from hub.http.polling import PollRefused, poll
+from hub.http.site import Silent, Site
 from hub.hub import Hub
 from hub.settings import Settings
 from hub.store.errors import StoreFailed
+from hub.tls.identity import Shows
 from protocol.messages import PATH
-from protocol.mobync import failure
 
 REQUEST_SECONDS: Final = 60.0
 """From the head of a request to its answer; a phone with little signal is slow, too."""
@@ -40,11 +45,14 @@ logger: Final = structlog.get_logger("http")
 
 
 @asynccontextmanager
-async def listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
+async def listening(
+    hub: Hub, settings: Settings, identity: Shows | None = None
+) -> AsyncIterator[str]:
     """Serve HTTP for as long as this lasts; its address."""
-    health = Health(hub)
+    health, silent = Health(hub), Silent(hub.limits)
+    whose = [knowing_peers(proxies_of(settings.edge), silent), of_pages(settings.pages)]
     runner = web.AppRunner(
-        make_app(hub, health),
+        make_app(hub, health, whose),
         access_log=None,
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=LINGER_SECONDS,
@@ -54,16 +62,18 @@ async def listening(hub: Hub, settings: Settings) -> AsyncIterator[str]:
     async with health.asking():
         await runner.setup()
         try:
-            await _listen(runner, settings)
-            yield _url(*runner.addresses[0][:2])
+            await _listen(runner, settings, silent, identity)
+            yield _url("https" if identity else "http", *runner.addresses[0][:2])
         finally:
             await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def _listen(
+    runner: web.AppRunner, settings: Settings, silent: Silent, identity: Shows | None
+) -> None:
     host, port = settings.http_address
     try:
-        await web.TCPSite(runner, host, port).start()
+        await Site(runner, (host, port), silent, settings.limits, identity).start()
     except OSError as error:
         raise SettingsError(
             f"cannot listen for HTTP on {host}, port {port}: {error.strerror}",
@@ -73,14 +83,14 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         ) from None
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def make_app(hub: Hub, health: Health) -> web.Application:
-    """The routes, and around them what holds for every request."""
+def make_app(hub: Hub, health: Health, whose: Sequence[Middleware]) -> web.Application:
+    """The routes, and around them what holds for every request; `whose` asks who makes it."""
     desk = Desk(hub, health)
-    middlewares = [_in_time, _as_json]
+    middlewares = [_in_time, *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(
         [
@@ -104,25 +114,30 @@ class Desk:
     async def sync(self, request: web.Request) -> web.Response:
         """One poll of a mobync client."""
         if self._hub.stopping or self._under_way >= self._hub.limits.max_ungreeted:
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the hub is busy; try again later")
+            return refusal(
+                request, HTTPStatus.SERVICE_UNAVAILABLE, "the hub is busy; try again later"
+            )
         self._under_way += 1
         try:
             done = await poll(self._hub, await _body_of(request))
         finally:
             self._under_way -= 1
-        logger.info("poll", user=done.user, clock=done.clock, pushed=done.pushed, head=done.head)
+        logger.info(
+            "poll", user=done.user, clock=done.clock, pushed=done.pushed, head=done.head,
+            address=address_of(request),
+        )  # fmt: skip
         return web.Response(body=done.body, content_type="application/json")
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """Whether the process is alive: it is, or nobody would answer."""
-        return _json({"alive": True})
+        return as_json({"alive": True})
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """Whether the hub serves and its store answers."""
         trouble = await self._health.trouble()
         if trouble is None:
-            return _json({"ready": True})
-        return _json({"ready": False, "message": trouble}, HTTPStatus.SERVICE_UNAVAILABLE)
+            return as_json({"ready": True})
+        return as_json({"ready": False, "message": trouble}, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _body_of(request: web.Request) -> bytes:
@@ -146,8 +161,10 @@ async def _in_time(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _too_late(request: web.Request) -> web.Response:
     if request.content.is_eof():
-        return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the hub was too slow; try again later")
-    response = _refusal(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
+        return refusal(
+            request, HTTPStatus.SERVICE_UNAVAILABLE, "the hub was too slow; try again later"
+        )
+    response = refusal(request, HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
     response.force_close()
     return response
 
@@ -170,40 +187,30 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
     """Say every refusal as JSON, with a line in the log; a bug ends one request only."""
     try:
         return await handler(request)
-    except PollRefused as refusal:
-        return _refusal(refusal.status, str(refusal))
+    except PollRefused as refused:
+        return refusal(request, refused.status, str(refused))
     except StoreFailed:
-        return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the store failed; try again later")
+        return refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, "the store failed; try again later")
     except web.RequestPayloadError as error:
-        return _refusal(HTTPStatus.BAD_REQUEST, f"malformed: {error}")
+        return refusal(request, HTTPStatus.BAD_REQUEST, f"malformed: {error}")
     except web.HTTPRequestEntityTooLarge:
         message = f"the body is larger than {request.client_max_size} bytes"
-        return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
+        return refusal(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
     except web.HTTPException as error:
-        return _refusal(HTTPStatus(error.status), error.reason, allow=error.headers.get("Allow"))
+        return refusal(
+            request, HTTPStatus(error.status), error.reason, allow=error.headers.get("Allow")
+        )
     except ConnectionError:
-        return _refusal(HTTPStatus.BAD_REQUEST, "the peer went away")
+        return refusal(request, HTTPStatus.BAD_REQUEST, "the peer went away")
     except Exception:
         logger.exception("request failed", route=_route(request))
-        return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the hub failed; this was logged")
+        return refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, "the hub failed; this was logged")
 
 
 def _route(request: web.Request) -> str:
     """Which of the hub's own addresses it is; what a peer wrote there may be a token."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
-
-
-def _refusal(status: HTTPStatus, message: str, allow: str | None = None) -> web.Response:
-    logger.info("request refused", status=status.value, reason=message)
-    headers = {"Allow": allow} if allow is not None else None
-    return web.Response(
-        body=failure(message), status=status, headers=headers, content_type="application/json"
-    )
-
-
-def _json(value: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
 
 
 async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:

@@ -13,7 +13,7 @@ for it takes more memory than all the rest of an idle device.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SERVER, Protocol, State
@@ -45,6 +45,13 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8) + payload
 
 
+class Peer(NamedTuple):
+    """Who is at the other end: where, and since when, by the loop's clock."""
+
+    address: str
+    came: float
+
+
 class WebSocketLink(asyncio.Protocol):
     """A `Link` over a transport whose handshake is done; `protocol` knows what was agreed there.
 
@@ -55,15 +62,19 @@ class WebSocketLink(asyncio.Protocol):
     __slots__ = (
         "_drained", "_ended", "_fragments", "_gone", "_is_open", "_listener",
         "_max_bytes", "_missing", "_news", "_paused", "_protocol", "_rest", "_sent", "_transport",
-        "_waiting", "address", "heard", "is_full",
+        "_waiting", "address", "came", "heard", "is_full",
     )  # fmt: skip
 
     def __init__(
-        self, transport: asyncio.Transport, protocol: Protocol, send_buffer_bytes: int
+        self,
+        transport: asyncio.Transport,
+        protocol: Protocol,
+        send_buffer_bytes: int,
+        peer: Peer,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.heard = True
-        self.address = _address_of(transport)
+        self.address, self.came = peer
         self._transport = transport
         self._protocol = protocol if protocol.extensions else None
         self._max_bytes = protocol.max_message_size or 0
@@ -334,11 +345,6 @@ def _size_of_frame(data: bytes, at: int) -> int | None:
             return None
         length = int.from_bytes(data[at + 2 : at + header])
     return header + (4 if mask else 0) + length
-
-
-def _address_of(transport: asyncio.Transport) -> str:
-    address = transport.get_extra_info("peername")
-    return f"{address[0]}:{address[1]}" if address else "?"
 
 
 def _settle(future: asyncio.Future[None] | None) -> None:

@@ -2,30 +2,37 @@
 
 import asyncio
 import http
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import msgspec
+import structlog
 from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
-from hub.websocket.connection import WebSocketLink
+from hub.forwarded import Proxies, connected_from
+from hub.origins import Pages
+from hub.websocket.connection import Peer, WebSocketLink
 from protocol.messages import PATH, SUBPROTOCOL
 
 MOST_REQUEST_BYTES: Final = 16 * 1024
 """Of the request with its headers; browsers send cookies, so it is not small."""
 _END: Final = b"\r\n\r\n"
 
+logger: Final = structlog.get_logger("hub")
+
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a connection has to keep to: bytes in bytes, waits in seconds.
 
-    `origins` are the pages that may connect, None: all; a client that is no page names none.
+    `seconds` go from the moment in which a connection came to the end of its handshake.
     """
 
-    origins: Sequence[str] | None
+    pages: Pages
+    proxies: Proxies
     compression: bool
     max_frame_bytes: int
     send_buffer_bytes: int
@@ -41,15 +48,15 @@ class Handshake(asyncio.Protocol):
     def __init__(
         self,
         terms: Terms,
+        admit: Callable[["Handshake"], bool],
         opened: Callable[[WebSocketLink], None],
         over: Callable[["Handshake"], None],
-        *,
-        is_crowded: bool,
     ) -> None:
         self._terms = terms
+        self._admit = admit
+        self._came = asyncio.get_running_loop().time()
         self._opened = opened
         self._over = over
-        self._is_crowded = is_crowded
         self._request = b""
         self._transport: asyncio.Transport
         self._deadline: asyncio.TimerHandle
@@ -58,8 +65,8 @@ class Handshake(asyncio.Protocol):
         """Begin to wait for the request, but not for ever."""
         self._transport = cast("asyncio.Transport", transport)
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self._terms.seconds, self.abort)
-        if self._is_crowded:
+        self._deadline = loop.call_at(self._came + self._terms.seconds, self.abort)
+        if not self._admit(self):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -82,23 +89,28 @@ class Handshake(asyncio.Protocol):
     def _answer(self, request: bytes, rest: bytes) -> None:
         protocol = _protocol(self._terms)
         protocol.receive_data(request)
+        address = connected_from(self._transport)
         for event in protocol.events_received():
             if isinstance(event, Request):
-                protocol.send_response(self._response(protocol, event))
+                said = event.headers.get_all(self._terms.proxies.header)
+                address = self._terms.proxies.peer(address, said)
+                response = self._response(protocol, event)
+                _note_refusal(response, address)
+                protocol.send_response(response)
         self._transport.writelines([data for data in protocol.data_to_send() if data])
         if protocol.close_expected():
             self._transport.close()
         else:
-            self._open(protocol, rest)
+            self._open(protocol, rest, Peer(address, self._came))
 
     def _response(self, protocol: ServerProtocol, request: Request) -> Response:
         if request.path.partition("?")[0] != PATH:
             return protocol.reject(http.HTTPStatus.NOT_FOUND, f"Devices connect to {PATH}.\n")
         return protocol.accept(request)
 
-    def _open(self, protocol: ServerProtocol, rest: bytes) -> None:
+    def _open(self, protocol: ServerProtocol, rest: bytes, peer: Peer) -> None:
         self._finish()
-        link = WebSocketLink(self._transport, protocol, self._terms.send_buffer_bytes)
+        link = WebSocketLink(self._transport, protocol, self._terms.send_buffer_bytes, peer)
         self._transport.set_protocol(link)
         self._opened(link)
         if rest:
@@ -110,10 +122,22 @@ class Handshake(asyncio.Protocol):
 
 
 def _protocol(terms: Terms) -> ServerProtocol:
-    origins = [*map(Origin, terms.origins), None] if terms.origins else None
     return ServerProtocol(
-        origins=origins,
+        origins=_origins(terms.pages),
         extensions=enable_server_permessage_deflate(None) if terms.compression else None,
         subprotocols=[Subprotocol(SUBPROTOCOL)],
         max_size=terms.max_frame_bytes,
     )
+
+
+def _origins(pages: Pages) -> Sequence[Origin | re.Pattern[str] | None] | None:
+    """The pages as the library wants them; who is no page names no origin, and may connect."""
+    if pages is None:
+        return None
+    return [*(Origin(page) if isinstance(page, str) else page for page in pages), None]
+
+
+def _note_refusal(response: Response, address: str) -> None:
+    """Say who was refused and why; not the path, in which some clients would have a token."""
+    if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
+        logger.info("handshake refused", status=response.status_code, address=address)

@@ -8,6 +8,8 @@ from typing import Final
 
 import structlog
 
+from hub.tls.front import tls_options
+from hub.tls.identity import Shows
 from hub.websocket.connection import WebSocketLink
 from hub.websocket.handshake import Handshake, Terms
 from hub.websocket.keepalive import KeepAlive
@@ -29,10 +31,13 @@ class Listener:
         max_handshakes: int,
         ping_seconds: float,
         ping_timeout_seconds: float,
+        identity: Shows | None = None,
     ) -> None:
         self._serve = serve
         self._terms = terms
         self._max_handshakes = max_handshakes
+        self._options = tls_options(identity, most=max_handshakes, seconds=terms.seconds)
+        self._is_closed = False
         self._handshakes: set[Handshake] = set()
         self._links: dict[WebSocketLink, asyncio.Task[None]] = {}
         self._keep_alive = KeepAlive(self._links.keys(), ping_seconds, ping_timeout_seconds)
@@ -46,7 +51,9 @@ class Listener:
 
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._arrive, host, port, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            self._arrive, host, port, backlog=BACKLOG, **self._options
+        )
         watching = loop.create_task(self._keep_alive.run(), name="keep-alive")
         try:
             address, number = self._server.sockets[0].getsockname()[:2]
@@ -59,6 +66,7 @@ class Listener:
 
     def close(self) -> None:
         """Take no more connections; those that have not become a WebSocket are cut off."""
+        self._is_closed = True
         self._server.close()
         for handshake in tuple(self._handshakes):
             handshake.abort()
@@ -74,12 +82,14 @@ class Listener:
             link.abort()
 
     def _arrive(self) -> Handshake:
-        is_crowded = len(self._handshakes) >= self._max_handshakes
-        handshake = Handshake(
-            self._terms, self._begin, self._handshakes.discard, is_crowded=is_crowded
-        )
+        """Take a connection; it is known here once it has come through TLS, if that is spoken."""
+        return Handshake(self._terms, self._admit, self._begin, self._handshakes.discard)
+
+    def _admit(self, handshake: Handshake) -> bool:
+        if len(self._handshakes) >= self._max_handshakes or self._is_closed:
+            return False
         self._handshakes.add(handshake)
-        return handshake
+        return True
 
     def _begin(self, link: WebSocketLink) -> None:
         task = asyncio.ensure_future(self._serve(link))

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from protocol.messages import SUBPROTOCOL
 from tests.hub.fakes import Frame
 
-READY: Final = re.compile(r"ready (ws://127\.0\.0\.1:(\d+)/sync) (http://\S+)")
+READY: Final = re.compile(r"ready (wss?://127\.0\.0\.1:(\d+)/sync) (https?://\S+)")
 START_SECONDS: Final = 30.0
 
 

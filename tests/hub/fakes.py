@@ -174,6 +174,7 @@ class FakeLink:
     address = "test"
 
     def __init__(self, high: int = 256 * 1024, *, answers_close: bool = True) -> None:
+        self.came = asyncio.get_running_loop().time()
         self.buffered = 0
         self.most_buffered = 0
         self.taken = 0

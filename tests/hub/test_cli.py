@@ -103,7 +103,7 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_no_flag_takes_a_secret() -> None:
     """The command line is for everybody to read; only names of files stand on it."""
     secret = [item for item in DEFINITIONS if "secret" in item.name or "key" in item.name]
-    assert [item.kind for item in secret] == [Path, Path]
+    assert [item.kind for item in secret] == [Path, Path, Path]
 
 
 # Settings that cannot be

@@ -135,6 +135,17 @@ async def test_whoever_says_nothing_is_told_that_the_time_is_over(tmp_path: Path
 
 
 @in_virtual_time
+async def test_a_slow_handshake_takes_of_the_time_to_say_hello(tmp_path: Path) -> None:
+    """It had its own ten seconds: so a byte now and then kept a socket for thirty."""
+    async with a_hub(tmp_path / "hub.db", limits=Limits(hello_seconds=10)) as site:
+        link = site.connect()
+        link.came -= 4
+        began = asyncio.get_running_loop().time()
+        assert [frame["code"] for frame in await link.hear_all()] == ["timeout"]
+        assert asyncio.get_running_loop().time() - began == pytest.approx(6)
+
+
+@in_virtual_time
 async def test_whoever_leaves_before_hello_leaves_nothing_behind(tmp_path: Path) -> None:
     async with a_hub(tmp_path / "hub.db") as site:
         link = site.connect()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.edge import Edge
 from hub.errors import SettingsError
 from hub.limits import Limits
 from hub.loading import load
@@ -25,6 +26,7 @@ FREE = [
         "http_host",
         "origins",
         "compression",
+        "forwarded_header",
         "data",
         "token_audience",
         "token_leeway_seconds",
@@ -94,9 +96,9 @@ def test_every_setting_has_names_of_its_own_a_group_and_a_help() -> None:
         assert item.help.endswith(".")
 
 
-def test_every_field_of_settings_limits_and_retention_is_a_setting() -> None:
-    tables = {*Limits.__struct_fields__, *Retention.__struct_fields__}
-    fields = {*Settings.__struct_fields__, *tables} - {"limits", "retention"}
+def test_every_field_of_settings_and_its_tables_is_a_setting() -> None:
+    tables = {name for struct in (Edge, Limits, Retention) for name in struct.__struct_fields__}
+    fields = {*Settings.__struct_fields__, *tables} - {"edge", "limits", "retention"}
     assert {item.name for item in DEFINITIONS} == fields
 
 
@@ -171,6 +173,16 @@ def test_a_path_in_the_file_counts_from_the_files_folder(tmp_path: Path) -> None
     settings = load(written(tmp_path, 'data = "here/hub.db"'), {}).settings
     assert settings.data == tmp_path / "here/hub.db"
     assert load({**DEV, "data": "here/hub.db"}, {}).settings.data == Path("here/hub.db")
+
+
+def test_the_edge_is_a_table_of_the_file_and_its_paths_count_from_there(tmp_path: Path) -> None:
+    lines = ["[edge]", 'tls_cert_file = "c.pem"', 'tls_key_file = "k.pem"']
+    lines.append('trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]')
+    edge = load(written(tmp_path, "\n".join(lines)), {}).settings.edge
+    assert (edge.tls_cert_file, edge.tls_key_file) == (tmp_path / "c.pem", tmp_path / "k.pem")
+    assert edge.trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
+    flags = {**DEV, "trusted_proxies": "127.0.0.1, ::1"}
+    assert load(flags, {}).settings.edge.trusted_proxies == ("127.0.0.1", "::1")
 
 
 def test_a_switch_that_the_file_turns_on_the_flag_turns_off(tmp_path: Path) -> None:

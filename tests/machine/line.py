@@ -19,7 +19,8 @@ class Line:
 
     address = "memory"
 
-    def __init__(self, high_water: int, on_welcome: Callable[["Line"], None]) -> None:
+    def __init__(self, high_water: int, on_welcome: Callable[["Line"], None], came: float) -> None:
+        self.came = came
         self.up: deque[str] = deque()
         self.down: deque[bytes] = deque()
         self.broken = False

@@ -294,7 +294,8 @@ class World:
         self.drop(phone)
         if self.hub is None:
             return
-        line = Line(self.sizes.send_buffer, partial(self.witness.greet, phone.user, phone.name))
+        greet = partial(self.witness.greet, phone.user, phone.name)
+        line = Line(self.sizes.send_buffer, greet, self.loop.time())
         self.serve(self.hub.serve(line))
         phone.say_hello(line)
 

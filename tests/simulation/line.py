@@ -34,6 +34,7 @@ class Line:
         self, name: str, loop: SeededLoop, chance: Random, high_water: int, heard: Heard
     ) -> None:
         self.address = name
+        self.came = loop.time()
         self.device = DeviceEnd(self)
         self.buffered = 0
         self.taken = 0

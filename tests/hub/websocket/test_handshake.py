@@ -4,14 +4,23 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from hub.edge import Edge
+from hub.forwarded import Proxies, proxies_of
+from hub.settings import Settings
 from hub.websocket.connection import WebSocketLink
 from hub.websocket.handshake import MOST_REQUEST_BYTES, Handshake, Terms
 from tests.hub.fakes import in_virtual_time, settled
 from tests.hub.websocket.wire import FakeTransport, text
 
 TERMS = Terms(
-    origins=None, compression=False, max_frame_bytes=1000, send_buffer_bytes=1000, seconds=10
+    pages=None,
+    proxies=Proxies((), "x-forwarded-for"),
+    compression=False,
+    max_frame_bytes=1000,
+    send_buffer_bytes=1000,
+    seconds=10,
 )
 HEADERS = {
     "Host": "hub.example",
@@ -39,7 +48,9 @@ class Door:
         self.links: list[WebSocketLink] = []
         self.is_over = False
         self.transport = FakeTransport()
-        self.handshake = Handshake(terms, self.links.append, self._over, is_crowded=is_crowded)
+        self.handshake = Handshake(
+            terms, lambda _handshake: not is_crowded, self.links.append, self._over
+        )
         self.transport.protocol = self.handshake
         self.handshake.connection_made(self.transport)
 
@@ -67,7 +78,7 @@ async def test_a_sound_request_opens_a_link(piece: int) -> None:
     assert "Sec-WebSocket-Extensions" not in door.answer
     assert door.transport.protocol is link
     assert door.is_over
-    assert link.address == "192.0.2.7:5"
+    assert link.address == "192.0.2.7"
 
 
 @in_virtual_time
@@ -125,10 +136,61 @@ async def test_a_query_is_nobody_s_business(path: str) -> None:
 )
 @in_virtual_time
 async def test_pages_of_other_origins_are_refused(origin: str | None, status: int) -> None:
-    door = Door(_terms(origins=["https://app.example"]))
+    door = Door(_terms(pages=["https://app.example"]))
     door.say(request(Origin=origin))
     assert door.answer.startswith(f"HTTP/1.1 {status} ")
     assert len(door.links) == (status == 101)
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 101),
+        ("https://127.0.0.1", 101),
+        ("http://[::1]:8080", 101),
+        ("http://localhost.evil.example", 403),
+        ("http://evil.example:8765", 403),
+        ("null", 403),
+        (None, 101),
+    ],
+)
+@in_virtual_time
+async def test_under_dev_only_pages_of_this_machine_may_connect(
+    origin: str | None, status: int
+) -> None:
+    """Any page in the browser of whoever tries the hub could be any user of it."""
+    door = Door(_terms(pages=Settings(dev=True).pages))
+    door.say(request(Origin=origin))
+    assert door.answer.startswith(f"HTTP/1.1 {status} ")
+
+
+@in_virtual_time
+async def test_a_page_that_names_two_origins_is_refused() -> None:
+    door = Door(_terms(pages=["https://app.example"]))
+    door.say(request(Origin="https://app.example\r\nOrigin: https://evil.example"))
+    assert door.answer.startswith("HTTP/1.1 400 ")
+
+
+@in_virtual_time
+async def test_the_address_is_the_peer_s_where_a_trusted_proxy_says_it() -> None:
+    trusted = proxies_of(Edge(trusted_proxies=("192.0.2.7",)))
+    for proxies, address in ((trusted, "203.0.113.7"), (TERMS.proxies, "192.0.2.7")):
+        door = Door(_terms(proxies=proxies))
+        door.say(request(X_Forwarded_For="127.0.0.1\r\nX-Forwarded-For: 203.0.113.7"))
+        assert door.links[0].address == address
+
+
+@in_virtual_time
+async def test_a_refusal_is_logged_with_the_address_and_without_the_path() -> None:
+    with capture_logs() as logs:
+        Door(_terms(pages=["https://app.example"])).say(
+            request("GET /sync?token=secret HTTP/1.1", Origin="https://evil.example")
+        )
+    [line] = logs
+    assert (line["event"], line["status"], line["address"]) == (
+        "handshake refused", 403, "192.0.2.7",
+    )  # fmt: skip
+    assert "secret" not in str(line)
 
 
 @in_virtual_time

@@ -9,6 +9,7 @@ from websockets.protocol import CLIENT, OPEN, Protocol
 from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 
+from hub.websocket.connection import Peer as PeerOf
 from hub.websocket.connection import WebSocketLink
 
 Data: TypeAlias = "bytes | bytearray | memoryview[Any]"
@@ -101,7 +102,7 @@ class Peer:
         self.transport = FakeTransport()
         protocol = ServerProtocol(max_size=max_bytes, state=OPEN)
         protocol.extensions = list(extensions)
-        self.link = WebSocketLink(self.transport, protocol, 1000)
+        self.link = WebSocketLink(self.transport, protocol, 1000, PeerOf("192.0.2.7", 0.0))
         self.transport.protocol = self.link
         self.heard: list[str | bytes] = []
         self._client = Protocol(CLIENT, max_size=None)
