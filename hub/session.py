@@ -51,7 +51,7 @@ from protocol.messages import (
 
 CLOSE_SECONDS: Final = 5.0
 """How long a peer may take to answer a close."""
-STRANGERS_CLOSE_SECONDS: Final = 3.0
+STRANGERS_CLOSE_SECONDS: Final = 2.0
 """The same, for one that never said hello: with `hello_seconds` it is gone in 15 s."""
 LONGEST_REASON: Final = 120
 """Bytes of a close frame's reason (RFC 6455, section 5.5: 123 at most)."""

@@ -19,6 +19,7 @@ SHORT: Final = {
     "scripts/faults": "scripts/faults --when fresh --call fdatasync --stride 99",
     "scripts/kills --minutes 10": "scripts/kills --rounds 2",
     "scripts/fuzz": "scripts/fuzz --frames 500",
+    "scripts/hostile": "scripts/hostile --sockets 130 --hello-seconds 0.5",
     "scripts/soak --nightly": "scripts/soak --minutes 0.06 --users 2 --rate 50",
 }
 """Of each command of the page one that takes seconds."""

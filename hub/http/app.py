@@ -54,6 +54,7 @@ async def listening(
     runner = web.AppRunner(
         make_app(hub, health, whose),
         access_log=None,
+        auto_decompress=False,  # nobody needs it, and a bomb would keep everybody waiting
         keepalive_timeout=IDLE_SECONDS,
         lingering_time=LINGER_SECONDS,
         # aiohttp waits that long twice: before it cancels what is under way, and after.
@@ -141,6 +142,8 @@ class Desk:
 
 
 async def _body_of(request: web.Request) -> bytes:
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise web.HTTPUnsupportedMediaType(reason="a compressed body is not taken")
     most = request.client_max_size
     if (request.content_length or 0) > most:
         raise web.HTTPRequestEntityTooLarge(most)

@@ -13,7 +13,7 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.fuzz.targets import fuzz_decode, fuzz_polls, fuzz_session
+from tests.fuzz.targets import fuzz_decode, fuzz_handshake, fuzz_polls, fuzz_session
 
 
 @click.command(context_settings={"show_default": True})
@@ -21,7 +21,7 @@ from tests.fuzz.targets import fuzz_decode, fuzz_polls, fuzz_session
 @click.option("--seed", type=int, help="The same seed mutates the same; without it a new one.")
 @click.option("--guided", type=click.IntRange(1), metavar="SECONDS", help="Guided by coverage.")
 def main(*, frames: int, seed: int | None, guided: int | None) -> None:
-    """Send mutated frames to the readers, to sessions and to POST /sync.
+    """Send mutated frames to the readers, to sessions and to POST /sync, and mutated handshakes.
 
     A frame that is answered by anything but what the protocol says ends the run with exit code 1.
     With --guided, atheris looks for frames that reach new code of the readers.
@@ -36,16 +36,21 @@ def main(*, frames: int, seed: int | None, guided: int | None) -> None:
         print(f"to see it again: scripts/fuzz --frames {frames} --seed {seed}", file=sys.stderr)
         raise
     seconds = time.monotonic() - began
-    print(f"3 x {frames} frames, seed {seed}: only documented answers, in {seconds:.0f} s")
+    print(f"4 x {frames} frames, seed {seed}: only documented answers, in {seconds:.0f} s")
 
 
 def _fuzz(frames: int, seed: int) -> None:
-    with tempfile.TemporaryDirectory() as sessions, tempfile.TemporaryDirectory() as polls:
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name) / target for target in ("sessions", "polls", "handshakes")]
+        for folder in folders:
+            folder.mkdir()
+        sessions, polls, handshakes = folders
         _show(
             frames,
             readers=fuzz_decode(random.Random(seed), frames),
-            sessions=fuzz_session(random.Random(seed), frames, Path(sessions)),
-            polls=fuzz_polls(random.Random(seed), frames, Path(polls)),
+            sessions=fuzz_session(random.Random(seed), frames, sessions),
+            polls=fuzz_polls(random.Random(seed), frames, polls),
+            handshakes=fuzz_handshake(random.Random(seed), frames, handshakes),
         )
 
 

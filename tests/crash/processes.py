@@ -30,6 +30,7 @@ class HubProcess:
         self.process = process
         self.pid = process.pid
         self.url = ""
+        self.http_url = ""
         self.port = 0
 
     def wait_until_ready(self) -> None:
@@ -38,7 +39,7 @@ class HubProcess:
         line = self.process.stdout.readline()
         match = READY.match(line)
         assert match, f"the hub said {line!r} instead of being ready"
-        self.url, self.port = match[1], int(match[2])
+        self.url, self.port, self.http_url = match[1], int(match[2]), match[3]
 
     def kill(self) -> None:
         """End it as a power cut would, as far as the process is concerned."""

@@ -11,18 +11,31 @@ from typing import Any, Final
 
 import structlog
 
+from hub.edge import Edge
+from hub.forwarded import plain_address, proxies_of
 from hub.http.polling import PollRefused, poll
+from hub.hub import SWEEP_SECONDS
+from hub.session import STRANGERS_CLOSE_SECONDS
+from hub.websocket.connection import WebSocketLink
+from hub.websocket.handshake import Handshake, Terms
 from protocol.closing import CLOSINGS
 from protocol.diffs import MAX_DEPTH
 from protocol.errors import BadMessage
 from protocol.messages import decode_from_device, decode_from_hub
 from protocol.mobync import decode_request, edits_of
 from tests.fuzz.frames import POLLS, Frame, body_of, mutated
+from tests.fuzz.handshakes import mutated_opening, pieces
 from tests.hub.fakes import FakeLink, Site, VirtualLoop, a_hub, settled
+from tests.hub.websocket.wire import FakeTransport
 
 FRAMES_A_LINK: Final = 6
 LINKS_AT_ONCE: Final = 10
+CALLERS_AT_ONCE: Final = 50
+OPENINGS_A_HUB: Final = 10_000
+"""Each fifty of them take the time in which strangers have to go: hours, in virtual time."""
 STATUSES: Final = {400, 401, 403, 409}
+HANDSHAKE_STATUSES: Final = {101, 400, 403, 404, 405, 414, 426, 431, 505}
+_TRUSTED: Final = proxies_of(Edge(trusted_proxies=("192.0.2.7", "10.0.0.0/8")))
 LOGGED: Final = {"debug", "info", "warning"}
 
 
@@ -70,6 +83,87 @@ def fuzz_polls(chance: random.Random, frames: int, folder: Path) -> Iterator[int
         return LINKS_AT_ONCE
 
     yield from _on_a_hub(folder, frames, ask)
+
+
+def fuzz_handshake(chance: random.Random, openings: int, folder: Path) -> Iterator[int]:
+    """Mutated handshakes, and hellos behind them, against a hub; yields how many each time."""
+
+    async def knock(site: Site) -> int:
+        seconds = site.hub.limits.hello_seconds
+        callers = [_Caller(site, chance.random() < 0.5) for _ in range(CALLERS_AT_ONCE)]
+        for caller in callers:
+            for piece in pieces(mutated_opening(chance), chance):
+                caller.say(piece)
+        await settled()
+        for caller in callers:
+            caller.check()
+        await asyncio.sleep(seconds + STRANGERS_CLOSE_SECONDS + 2 * SWEEP_SECONDS)
+        for caller in callers:
+            caller.hang_up()
+        await settled()
+        assert not site.hub.sessions
+        return CALLERS_AT_ONCE
+
+    for number, start in enumerate(range(0, openings, OPENINGS_A_HUB)):
+        life = folder / str(number)
+        life.mkdir()
+        yield from _on_a_hub(life, min(OPENINGS_A_HUB, openings - start), knock)
+
+
+class _Line(FakeTransport):
+    """A transport that has an end once it is closed."""
+
+    is_lost = False
+
+    def close(self) -> None:
+        super().close()
+        asyncio.get_running_loop().call_soon(self.lose)
+
+    def abort(self) -> None:
+        self.was_aborted = True
+        asyncio.get_running_loop().call_soon(self.lose)
+
+    def lose(self) -> None:
+        if not self.is_lost:
+            self.is_lost = True
+            self.protocol.connection_lost(None)
+
+
+class _Caller:
+    """Whoever comes to the hub's door, and what becomes of it."""
+
+    def __init__(self, site: Site, compression: bool) -> None:
+        self._site = site
+        self._line = _Line()
+        self._serving: list[asyncio.Task[None]] = []
+        terms = Terms(
+            pages=["https://app.example"], proxies=_TRUSTED, compression=compression,
+            max_frame_bytes=100_000, send_buffer_bytes=100_000,
+            seconds=site.hub.limits.hello_seconds,
+        )  # fmt: skip
+        self._handshake = Handshake(terms, lambda _self: True, self._open, lambda _self: None)
+        self._line.protocol = self._handshake
+        self._handshake.connection_made(self._line)
+
+    def _open(self, link: WebSocketLink) -> None:
+        assert link.address in {"203.0.113.7", "192.0.2.7"} or plain_address(link.address)
+        self._serving.append(asyncio.ensure_future(self._site.hub.serve(link)))
+
+    def say(self, data: bytes) -> None:
+        if not (self._line.is_lost or self._line.is_closed or self._line.was_aborted):
+            self._line.protocol.data_received(data)
+
+    def check(self) -> None:
+        """Whatever was answered is HTTP of a status that has a meaning here."""
+        head = bytes(self._line.sent[:12])
+        assert not head or head[:9] == b"HTTP/1.1 ", head
+        assert not head or int(head[9:]) in HANDSHAKE_STATUSES, head
+        assert bool(self._serving) == (head[9:] == b"101")
+
+    def hang_up(self) -> None:
+        """What never said hello has been cut off by now; the others are let go."""
+        assert self._line.is_lost or self._serving
+        self._line.lose()
 
 
 async def _poll(site: Site, body: bytes) -> None:

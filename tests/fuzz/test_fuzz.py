@@ -9,12 +9,20 @@ import pytest
 import structlog
 
 from tests.fuzz.frames import POLLS, body_of, mutated
-from tests.fuzz.targets import LOGGED, STATUSES, fuzz_decode, fuzz_polls, fuzz_session
+from tests.fuzz.targets import (
+    LOGGED,
+    STATUSES,
+    fuzz_decode,
+    fuzz_handshake,
+    fuzz_polls,
+    fuzz_session,
+)
 from tests.hub.http.served import dev_settings, serve
 
 DECODED: Final = 40_000
 HEARD: Final = 20_000
 POLLED: Final = 10_000
+OPENED: Final = 2_000
 POSTED: Final = 300
 SETTLED_SHARE: Final = 0.5
 MEMORY_BYTES: Final = 16 * 2**20
@@ -56,6 +64,11 @@ def test_a_session_answers_mutated_frames_by_the_protocol_only(tmp_path: Path) -
 @needs_proc
 def test_a_poll_answers_mutated_bodies_by_the_protocol_only(tmp_path: Path) -> None:
     stays_flat(fuzz_polls(random.Random(3), POLLED, tmp_path), POLLED)
+
+
+@needs_proc
+def test_a_handshake_is_answered_by_the_protocol_only(tmp_path: Path) -> None:
+    stays_flat(fuzz_handshake(random.Random(5), OPENED, tmp_path), OPENED)
 
 
 async def test_the_listener_answers_mutated_bodies_by_the_protocol_only(tmp_path: Path) -> None:
