@@ -1,0 +1,1 @@
+"""The hub behind Caddy and nginx, each with the configuration that docs/examples shows."""
