@@ -58,6 +58,14 @@ Examples
   mobync-hub refills --data hub.db
   mobync-hub refills --data hub.db --json"""
 
+_REVOKE_FOOTER: Final = """\
+Examples
+  mobync-hub revoke user alice --data hub.db
+  mobync-hub revoke device alice phone
+  mobync-hub revoke token 6f1c-77 --expires 1h
+  mobync-hub revoke --undo user alice
+  mobync-hub revoke --list"""
+
 _MAKING_FOOTER: Final = """\
 Examples
   mobync-hub token --secret-file secret.txt --user alice
@@ -115,10 +123,11 @@ def serve(**flags: object) -> None:
 
     Every setting may be given as a flag, as a variable in the environment (its name stands in
     brackets) or as a key of the TOML file named with --config (named like the flag, with _ for -;
-    TLS and proxies in the table [edge], limits in [limits], retention in [retention]). The flag
-    counts before the variable, the variable before the file.
+    others in the tables [edge], [limits], [retention] and [tokens]). The flag counts before the
+    variable, the variable before the file.
 
-    Exactly one of --dev, --token-secret-file and --token-key-file says whose tokens count.
+    Exactly one of --dev, --token-secret-file, --token-key-file and --token-jwks says whose tokens
+    count.
 
     When it serves, one line on standard output says so: ready ws://... http://...; the log goes
     to standard error.
@@ -194,6 +203,39 @@ def refills(data: str | None, config: str | None, as_json: bool) -> None:  # noq
 
 
 @main.command()
+@_help(_REVOKE_FOOTER)
+@click.argument("names", metavar="[user USER | device USER DEVICE | token ID]", nargs=-1)
+@_with_data
+@click.option("--undo", is_flag=True, help="Let them in again.")
+@click.option("--list", "as_list", is_flag=True, help="Show who is revoked.")
+@click.option(
+    "--expires", metavar="TIME", help="When the token runs out, as in 15m or 30d: kept until then."
+)
+def revoke(
+    names: tuple[str, ...],
+    data: str | None,
+    config: str | None,
+    undo: bool,  # noqa: FBT001 - click gives it by name
+    as_list: bool,  # noqa: FBT001
+    expires: str | None,
+) -> None:
+    """Turn away a user, a device of a user, or the token of an id (jti).
+
+    At once and durably: their connections end, and they do not come in again. It works beside a
+    hub that serves, and on the file of one that is stopped.
+    """
+    from hub import revoke as command  # noqa: PLC0415 - so that the help need not wait for it
+
+    until = None if expires is None else time.time_ns() // 1_000_000 + _milliseconds(expires)
+    with _explained():
+        path = command.file_of(data, config)
+        if as_list:
+            command.show(path)
+        else:
+            command.change(names, path, until, undo=undo)
+
+
+@main.command()
 @_help(_MAKING_FOOTER)
 @click.option("--secret-file", type=Path, metavar="FILE", help="The hub's token secret (HS256).")
 @click.option(
@@ -206,6 +248,9 @@ def refills(data: str | None, config: str | None, as_json: bool) -> None:  # noq
 )
 @click.option("--read-only", is_flag=True, help="A token that changes nothing.")
 @click.option("--audience", help="The hub's --token-audience, if it has one.")
+@click.option("--issuer", help="The hub's --token-issuer, if it has one.")
+@click.option("--key-id", help="The name (kid) of the key in the hub's --token-jwks.")
+@click.option("--id", "token_id", help="The token's own id (jti), by which it can be revoked.")
 def token(
     secret_file: Path | None,
     key_file: Path | None,
@@ -214,14 +259,18 @@ def token(
     expires: str,
     read_only: bool,  # noqa: FBT001 - click gives it by name
     audience: str | None,
+    issuer: str | None,
+    key_id: str | None,
+    token_id: str | None,
 ) -> None:
     """Print a token, to try a hub with; applications make their own."""
     from hub import auth  # noqa: PLC0415 - so that the help need not wait for it
 
     until = time.time_ns() // 1_000_000 + _milliseconds(expires)
-    grant = auth.Grant(user, device, until, read_only)
+    grant = auth.Grant(user, device, until, read_only, token_id)
     with _explained():
-        click.echo(auth.make_token(_key(secret_file, key_file), grant, audience))
+        key = _key(secret_file, key_file)
+        click.echo(auth.make_token(key, grant, audience, issuer, key_id))
 
 
 def _key(secret_file: Path | None, key_file: Path | None) -> "Secret | SigningKey":

@@ -35,6 +35,11 @@ def restore(copy: Path, data: str | None, config: str | None) -> None:
     click.echo(f"{target}: restored from {copy}; each of {restored.users} users has a new history")
     if restored.aside is not None:
         click.echo(f"{restored.aside}: what was there before, to be removed when you like")
+    if not restored.is_revoked_as_before:
+        click.echo(
+            "The file before could not be read, so only what the copy knows is revoked: "
+            "see mobync-hub revoke --list"
+        )
     click.echo(
         "Start the hub. Devices that have seen more than the copy holds begin again from it, give "
         "back what it lacks, and send what they had not yet sent; all others go on."

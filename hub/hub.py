@@ -16,10 +16,11 @@ from hub.auth import Authority, Now
 from hub.commit import GroupCommit
 from hub.limits import Limits
 from hub.link import Link
+from hub.revoking import Revocation, Revocations
 from hub.session import CLOSE_SECONDS, STRANGERS_CLOSE_SECONDS, Services, Session
 from hub.states import State
 from hub.store.interface import Store
-from hub.user import Users
+from hub.user import Bearer, Users
 from protocol import closing
 
 SWEEP_SECONDS: Final = 1.0
@@ -39,11 +40,20 @@ class Hub:
         self.now = now
         self.commits = GroupCommit(store)
         self.users = Users(store, self.commits.submit)
+        self.revocations = Revocations()
         self.sessions: dict[Session, None] = {}
+        self.pollers: set[Bearer] = set()
+        """Who polls, and has something to be stored."""
         self.stopping = False
         self._ungreeted: set[Session] = set()
         self._services = Services(
-            store, self.users, authority, limits, now, self._ungreeted.discard
+            store,
+            self.users,
+            authority,
+            limits,
+            now,
+            self._ungreeted.discard,
+            self.revocations,
         )
         self._progress: dict[Session, tuple[int, float]] = {}
         self._noted: dict[Session, float] = {}
@@ -52,6 +62,8 @@ class Hub:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Commit and watch over the sessions for as long as this lasts."""
+        for revocation in await self.store.revocations():
+            self.revocations.add(revocation)
         tasks = [
             asyncio.create_task(self.commits.run(), name="commit"),
             asyncio.create_task(self._keep_sweeping(), name="sweep"),
@@ -87,6 +99,37 @@ class Hub:
         await self.commits.drain()
         for session in tuple(self.sessions):
             session.end(closing.SHUTTING_DOWN, "the hub stops; come back soon")
+
+    async def revoke(self, revocation: Revocation) -> int:
+        """Turn somebody away, and end their connections; how many those were.
+
+        It is durable, and nothing of theirs is stored any more, when this returns.
+        """
+        gone = self._bearers(revocation)
+        revocation = revocation.kept_until(each.grant for each in gone)
+        await self.store.revoke(revocation)
+        self.revocations.add(revocation)
+        gone = self._bearers(revocation)
+        for bearer in gone:
+            bearer.turn_away(revocation.refusal)
+        for name in {bearer.grant.user for bearer in gone if bearer.grant}:
+            if (user := self.users.known(name)) is not None:
+                async with user.lock:
+                    user.drop(gone)
+        logger.warning("revoked", who=revocation.words, connections=len(gone))
+        return len(gone)
+
+    async def reinstate(self, revocation: Revocation) -> bool:
+        """Let somebody in again; whether they were turned away."""
+        was_revoked = await self.store.reinstate(revocation)
+        self.revocations.remove(revocation)
+        logger.warning("reinstated", who=revocation.words)
+        return was_revoked
+
+    def _bearers(self, revocation: Revocation) -> list[Bearer]:
+        """Who is here by what is revoked."""
+        here: tuple[Bearer, ...] = (*self.sessions, *self.pollers)
+        return [each for each in here if each.grant and revocation.covers(each.grant, each.device)]
 
     def _has_room(self) -> bool:
         return (

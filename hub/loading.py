@@ -19,6 +19,7 @@ import msgspec
 
 from hub.errors import SettingsError
 from hub.settings import BY_KEY, CONFIG, DEFINITIONS, TABLES, Definition, Settings, shown
+from hub.tokens import JwksPlace, read_place
 
 
 class Given(NamedTuple):
@@ -160,7 +161,7 @@ def _parts(item: Definition, given: Given) -> object:
     return given.value
 
 
-def _as_path(folder: Path, _type: type, value: object) -> Path:
+def _as_path(folder: Path, kind: type, value: object) -> object:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError
-    return folder / value
+    return read_place(folder, value) if kind is JwksPlace else folder / value

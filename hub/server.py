@@ -12,10 +12,11 @@ from typing import Final
 import structlog
 import uvloop
 
-from hub.auth import authority_from
+from hub.auth import JwtAuthority, authority_from
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
 from hub.http.app import listening as listening_http
+from hub.http.control import controlled
 from hub.hub import Hub
 from hub.policy import load_policy
 from hub.process import (
@@ -85,11 +86,15 @@ async def serving(
         store = open_store(settings, give_up)
         await store.open()
         stack.push_async_callback(store.close)
-        hub = Hub(store, authority_from(settings, now), settings.limits, now)
+        authority = authority_from(settings, now)
+        if isinstance(authority, JwtAuthority):
+            await stack.enter_async_context(authority.fresh())
+        hub = Hub(store, authority, settings.limits, now)
         await stack.enter_async_context(hub.running())
         identity = await stack.enter_async_context(showing(settings.edge))
         websocket_url = await stack.enter_async_context(_listening(hub, settings, identity))
         http_url = await stack.enter_async_context(listening_http(hub, settings, identity))
+        await stack.enter_async_context(controlled(hub, settings.data))
         yield websocket_url, http_url
 
 

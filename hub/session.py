@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from hub.auth import Authority, Grant, Now
+from hub.auth import Authority, Grant, KeyNotKnown, KeysNotHad, Now, admit
 from hub.catchup import catch_up
 from hub.errors import Unauthorized
 from hub.frames import ack_frame
@@ -27,6 +27,7 @@ from hub.greeting import (
 )
 from hub.limits import Limits
 from hub.link import Link
+from hub.revoking import Revocations, Revoked
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
 from hub.store.interface import Incoming, Store, Stored
@@ -69,6 +70,7 @@ class Services(NamedTuple):
     now: Now
     greeted: Callable[["Session"], None]
     """Told when a session has greeted its device."""
+    revocations: Revocations
 
 
 class Refusal(Exception):
@@ -103,6 +105,7 @@ class Session:
         self.closing_since: float | None = None
         self._services = services
         self._catching_up: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._held: list[Waiting] = []
         self._was_live = False
         self._late_pong: str | msgspec.UnsetType | None = None
@@ -146,7 +149,7 @@ class Session:
         hello = self._decode(frame)
         if not isinstance(hello, Hello):
             raise Refusal(closing.BAD_MESSAGE, "the first frame must be hello")
-        grant = self._check(hello.token, hello.device)
+        grant = await self._admit(hello)
         if hello.device == POLLING_DEVICE:
             raise Refusal(closing.FORBIDDEN, f"the device name {POLLING_DEVICE} is taken")
         return hello, grant
@@ -156,11 +159,14 @@ class Session:
         self.device, self.grant = hello.device, grant
         try:
             with self._ending():
+                # Once more, for it may have been revoked since; from here on it would be ended.
+                self._check_bearer(grant, self.device)
                 await self._greet(hello, grant, user)
                 await self.link.listen(self.take)
         finally:
             user.leave(self.device, self)
-            await self._stop_catching_up()
+            await _stop(self._renewing)
+            await _stop(self._catching_up)
 
     async def _greet(self, hello: Hello, grant: Grant, user: User) -> None:
         """Answer the hello. Under the lock nothing is stored: the older socket is fenced off."""
@@ -243,14 +249,25 @@ class Session:
         except BadMessage as error:
             raise Refusal(closing.BAD_MESSAGE, str(error), error.push_id) from None
 
-    def _check(self, token: str, device: str) -> Grant:
+    async def _admit(self, hello: Hello) -> Grant:
+        """Look at the token of a hello; its issuer may have to be asked for a new key."""
         try:
-            grant = self._services.authority.check(token)
+            grant = await admit(self._services.authority, hello.token)
+        except KeysNotHad as error:
+            raise Refusal(closing.SERVER_BUSY, str(error)) from None
         except Unauthorized as error:
             raise Refusal(closing.UNAUTHORIZED, str(error)) from None
+        self._check_bearer(grant, hello.device)
+        return grant
+
+    def _check_bearer(self, grant: Grant, device: str) -> None:
+        """Whether this device may use a token that is good."""
         if grant.device not in (None, device):
             raise Refusal(closing.FORBIDDEN, "the token is another device's")
-        return grant
+        try:
+            self._services.revocations.check(grant, device)
+        except Revoked as revoked:
+            raise Refusal(revoked.closing, str(revoked)) from None
 
     def _push(self, push: Push, size: int) -> None:
         most = self._services.limits.max_diffs
@@ -298,7 +315,31 @@ class Session:
         self._told = {name: at for name, at in self._told.items() if at > clock}
 
     def _renew(self, message: Auth) -> None:
-        grant = self._check(message.token, self.device)
+        """Take a fresh token. What the device says meanwhile does not wait for its issuer."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        try:
+            self._take_grant(self._services.authority.check(message.token))
+        except KeyNotKnown:
+            self._renewing = asyncio.create_task(self._renew_later(message), name="renewal")
+        except Unauthorized as error:
+            raise Refusal(closing.UNAUTHORIZED, str(error)) from None
+
+    async def _renew_later(self, message: Auth) -> None:
+        """Ask the issuer for the key, for as long as the token before this one counts."""
+        while not self.is_closed:
+            try:
+                self._take_grant(await admit(self._services.authority, message.token))
+            except KeysNotHad:
+                continue
+            except Unauthorized as error:
+                self.end(closing.UNAUTHORIZED, str(error))
+            except Refusal as refusal:
+                self.end(refusal.reason, str(refusal))
+            return
+
+    def _take_grant(self, grant: Grant) -> None:
+        self._check_bearer(grant, self.device)
         if grant.user != self.user_name:
             raise Refusal(closing.FORBIDDEN, "the token is another user's")
         self.grant = grant
@@ -382,12 +423,6 @@ class Session:
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
 
-    async def _stop_catching_up(self) -> None:
-        if self._catching_up is not None:
-            self._catching_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._catching_up
-
     # The end
 
     def end(self, reason: Closing, message: str, push_id: int | None = None) -> None:
@@ -407,6 +442,10 @@ class Session:
             return {"address": self.link.address}
         return {"user": self.user_name, "device": self.device}
 
+    def turn_away(self, revoked: Revoked, /) -> None:
+        """The operator has revoked what the device is here by."""
+        self.end(revoked.closing, str(revoked))
+
     def _move(self, event: Event) -> None:
         was_live, self.state = self._is_live, TRANSITIONS[self.state][event]
         self._is_live, self.is_closed = self.state is State.LIVE, self.state is State.CLOSED
@@ -421,3 +460,10 @@ class Session:
         if self._is_paused and (self.is_closed or not self._is_crowded()):
             self._is_paused = False
             self.link.resume()
+
+
+async def _stop(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

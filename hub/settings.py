@@ -1,14 +1,13 @@
 """What the operator decides, each setting defined once: by its field.
 
-The structs are `Settings`, `Edge`, `Limits` and `Retention`. The field's name, type, bounds,
-default and text make its flag (`--http-port`), its variable in the environment
-(`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; those of the latter three in tables, as
-in `[limits]`) and its line in the help; hub/loading.py reads what was given of them. No secret is
-ever a setting: only the name of the file that has it.
+The structs are `Settings`, `Edge`, `Limits`, `Retention` and `Tokens`. The field's name, type,
+bounds, default and text make its flag (`--http-port`), its variable in the environment
+(`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; those of all but the first in tables,
+as in `[limits]`) and its line in the help; hub/loading.py reads what was given of them. No secret
+is ever a setting: only the name of the file that has it.
 """
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args, get_origin
@@ -21,6 +20,7 @@ from hub.errors import SettingsError
 from hub.limits import Limits
 from hub.origins import Pages, check_origin, pages_of
 from hub.retention import Retention
+from hub.tokens import JwksPlace, Tokens, check_one, is_loopback
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Checkpoints: TypeAlias = Literal["hub", "litestream"]
@@ -45,6 +45,7 @@ TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "edge": (Edge, _EDGE),
     "limits": (Limits, _LIMITS),
     "retention": (Retention, _RETENTION),
+    "tokens": (Tokens, _TOKENS),
 }
 """Fields of `Settings` that are tables in the TOML file, and their heading in the help."""
 CONFIG: Final = "config"
@@ -161,14 +162,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         _in(
             _FILE,
-            "A TOML file with any of these settings, those of three groups in its tables "
-            "[edge], [limits] and [retention].",
+            "A TOML file with any of these settings, some of them in its tables [edge], [limits], "
+            "[retention] and [tokens].",
         ),
     ] = None
 
     edge: Edge = Edge()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    tokens: Tokens = Tokens()
 
     def __post_init__(self) -> None:
         self._check_tokens()
@@ -192,24 +194,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return pages_of(self.origins, dev=self.dev)
 
     def _check_tokens(self) -> None:
-        ways = ("dev", "token_secret_file", "token_key_file")
-        chosen = [name for name in ways if getattr(self, name)]
-        if not chosen:
-            raise SettingsError(
-                "nothing says whose tokens count, so nobody could connect",
-                "give --token-secret-file or --token-key-file, or --dev to try the hub here",
-            )
-        if len(chosen) > 1:
-            raise SettingsError(
-                f"{' and '.join(chosen)} say two things about whose tokens count",
-                "keep one of them",
-                *chosen,
-            )
+        ways = {
+            name: getattr(self, name) for name in ("dev", "token_secret_file", "token_key_file")
+        }
+        check_one({**ways, "token_jwks": self.tokens.token_jwks})
 
     def _check_dev_hosts(self) -> None:
         for name in ("host", "http_host"):
             host = getattr(self, name)
-            if self.dev and host and not _is_loopback(host):
+            if self.dev and host and not is_loopback(host):
                 raise SettingsError(
                     f"{name} is {host}, which other machines may reach, and with dev on anybody "
                     "there could be any user",
@@ -219,13 +212,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def shown(value: object) -> str:
@@ -318,6 +304,7 @@ _METAVARS: Final[Mapping[Any, str]] = {
     bool: "",
     str: "TEXT",
     Path: "FILE",
+    JwksPlace: "FILE|URL",
 }
 _WANTED: Final[Mapping[Any, str]] = {
     int: "a whole number",
@@ -325,6 +312,7 @@ _WANTED: Final[Mapping[Any, str]] = {
     bool: "true or false",
     str: "a text that is not empty",
     Path: "the name of a file",
+    JwksPlace: "the name of a file or an https address",
     tuple[str, ...]: "a list of texts",
 }
 

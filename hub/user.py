@@ -5,15 +5,17 @@ device comes in or becomes live. So whoever holds it knows that everything store
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import msgspec
 
+from hub.auth import Grant
 from hub.epochs import NO_STARTS, Epochs
 from hub.frames import changes_frame
 from hub.lock import UserLock
+from hub.revoking import Revoked
 from hub.store.interface import Incoming, Store, Stored
 from protocol.closing import Closing
 from protocol.history import History
@@ -48,6 +50,16 @@ class Receiver(Pusher, Protocol):
 
     def end(self, reason: Closing, message: str) -> None:
         """Tell the device why, and close."""
+
+
+class Bearer(Pusher, Protocol):
+    """Who is here by a token, once that was looked at."""
+
+    grant: Grant | None
+    device: str
+
+    def turn_away(self, revoked: Revoked, /) -> None:
+        """The token does not count any more."""
 
 
 class User:
@@ -121,6 +133,13 @@ class User:
         Invariant: behind a push of a device that was not stored, no later one of it is.
         """
         self.waiting = deque(w for w in self.waiting if w.pusher is not pusher)
+
+    def drop(self, pushers: Container[Pusher]) -> None:
+        """Store nothing of what these have waiting, and tell them; under the lock."""
+        dropped = [waiting for waiting in self.waiting if waiting.pusher in pushers]
+        self.waiting = deque(w for w in self.waiting if w.pusher not in pushers)
+        for waiting in dropped:
+            waiting.pusher.failed(waiting)
 
     def next_run(self, most: int) -> Sequence[Waiting]:
         """Take pushes that wait, in the order in which they came; under the lock."""

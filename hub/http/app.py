@@ -1,7 +1,8 @@
 """The HTTP listener: `POST /sync` for mobync's polling clients, `/healthz` and `/readyz`.
 
-Every answer is JSON. Whatever a peer sends or fails to take ends its own request and no other: a
-request has a largest body and its deadlines, and there are only so many at once.
+And `/admin/revoke`, where there is an admin token. Every answer is JSON. Whatever a peer sends or
+fails to take ends its own request and no other: a request has a largest body and its deadlines, and
+there are only so many at once.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from aiohttp.typedefs import Middleware
 
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
+from hub.http import admin
 from hub.http.answers import address_of, as_json, refusal
 from hub.http.health import Health
 from hub.http.pages import of_pages
@@ -52,7 +54,7 @@ async def listening(
     health, silent = Health(hub), Silent(hub.limits)
     whose = [knowing_peers(proxies_of(settings.edge), silent), of_pages(settings.pages)]
     runner = web.AppRunner(
-        make_app(hub, health, whose),
+        make_app(hub, _routes(hub, health, settings), whose),
         access_log=None,
         auto_decompress=False,  # nobody needs it, and a bomb would keep everybody waiting
         keepalive_timeout=IDLE_SECONDS,
@@ -88,18 +90,23 @@ def _url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def make_app(hub: Hub, health: Health, whose: Sequence[Middleware]) -> web.Application:
-    """The routes, and around them what holds for every request; `whose` asks who makes it."""
-    desk = Desk(hub, health)
+def _routes(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
+    desk, admin_token = Desk(hub, health), settings.tokens.admin_token_file
+    return [
+        web.post(PATH, desk.sync),
+        web.get("/healthz", desk.healthz),
+        web.get("/readyz", desk.readyz),
+        *(admin.routes(hub, admin.read_admin_token(admin_token)) if admin_token else ()),
+    ]
+
+
+def make_app(
+    hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware]
+) -> web.Application:
+    """Some routes, and around them what holds for every request; `whose` asks who makes it."""
     middlewares = [_in_time, *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
-    app.add_routes(
-        [
-            web.post(PATH, desk.sync),
-            web.get("/healthz", desk.healthz),
-            web.get("/readyz", desk.readyz),
-        ]
-    )
+    app.add_routes(routes)
     app.on_response_prepare.append(_without_server_name)
     return app
 

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import UnsetType
 
-from hub.auth import Grant
+from hub.auth import Grant, KeysNotHad, admit
 from hub.errors import HubError, Unauthorized
 from hub.hub import Hub
+from hub.revoking import Revoked
 from hub.store.errors import StoreFailed
 from hub.store.interface import Cursor, Incoming, Store, Stored
 from hub.user import User, Waiting
@@ -43,6 +44,12 @@ INLINE_BYTES: Final = 64 * 1024
 """JSON of this size is dealt with at once; more of it is left to a thread, for others wait."""
 
 
+_STATUSES: Final = {
+    "unauthorized": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+}
+
+
 class PollRefused(HubError):
     """The client's fault: nothing of its request was stored. `status` says what to do."""
 
@@ -70,14 +77,15 @@ async def poll(hub: Hub, body: bytes) -> Poll:
 
     """
     request = await _decode(body)
-    grant = _check_token(hub, request)
+    grant = await _admit(hub, request)
     edits = await _aside(len(body), edits_of, request, hub.limits.max_depth)
     hub.store.received(grant.user, POLLING_DEVICE, 0)
     async with hub.users.visit(grant.user) as user:
         _check_clock(request, user)
         if edits:
-            await _push(user, grant, edits, len(body))
+            await _push(hub, user, grant, edits, len(body))
         view = await _look(hub.store, user, request, edits)
+    _check_bearer(hub, grant)  # once more, for it took its time
     size = sum(len(diff.json_data) for _clock, _key, diff in view.heard.diffs)
     text = await _aside(size, answer, request, edits, view)
     return Poll(user.name, request.logical_clock, len(edits), view.head, text)
@@ -90,14 +98,26 @@ async def _decode(body: bytes) -> Request:
         raise PollRefused(HTTPStatus.BAD_REQUEST, f"malformed: {error}") from None
 
 
-def _check_token(hub: Hub, request: Request) -> Grant:
+async def _admit(hub: Hub, request: Request) -> Grant:
     try:
-        grant = hub.authority.check(request.auth_token)
+        grant = await admit(hub.authority, request.auth_token)
+    except KeysNotHad as error:
+        raise PollRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
     except Unauthorized as error:
         raise PollRefused(HTTPStatus.UNAUTHORIZED, f"unauthorized: {error}") from None
+    _check_bearer(hub, grant)
+    return grant
+
+
+def _check_bearer(hub: Hub, grant: Grant) -> None:
+    """Whether a polling client may use a token that is good."""
     if grant.device not in (None, POLLING_DEVICE):
         raise PollRefused(HTTPStatus.FORBIDDEN, "forbidden: the token is another device's")
-    return grant
+    try:
+        hub.revocations.check(grant, POLLING_DEVICE)
+    except Revoked as revoked:
+        words = str(revoked.closing.error)
+        raise PollRefused(_STATUSES[words], f"{words}: {revoked}") from None
 
 
 def _check_clock(request: Request, user: User) -> None:
@@ -125,7 +145,10 @@ class _Poller:
     Nobody may be waiting for that any more: the push is stored and handed out all the same.
     """
 
-    def __init__(self) -> None:
+    device = POLLING_DEVICE
+
+    def __init__(self, grant: Grant) -> None:
+        self.grant: Grant | None = grant
         self.is_stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def settled(self, _waiting: Waiting, _stored: Stored | None, /) -> None:
@@ -134,17 +157,27 @@ class _Poller:
     def failed(self, _waiting: Waiting, /) -> None:
         self._settle(is_stored=False)
 
+    def turn_away(self, _revoked: Revoked, /) -> None:
+        """What it has waiting is dropped; what is being stored just now is told of."""
+
     def _settle(self, *, is_stored: bool) -> None:
         if not self.is_stored.done():
             self.is_stored.set_result(is_stored)
 
 
-async def _push(user: User, grant: Grant, edits: Sequence[Edit], size: int) -> None:
-    poller = _Poller()
+async def _push(hub: Hub, user: User, grant: Grant, edits: Sequence[Edit], size: int) -> None:
+    _check_bearer(hub, grant)  # from here on it is in the hub's own hand
+    poller = _Poller(grant)
     diffs = [edit.value for edit in edits]
     incoming = Incoming(user.name, POLLING_DEVICE, 0, diffs, read_only=grant.read_only, polled=True)
-    user.push(Waiting(incoming, poller, size))
-    if not await poller.is_stored:
+    hub.pollers.add(poller)
+    try:
+        user.push(Waiting(incoming, poller, size))
+        is_stored = await poller.is_stored
+    finally:
+        hub.pollers.discard(poller)
+    if not is_stored:
+        _check_bearer(hub, grant)
         raise StoreFailed("the push was not stored")
 
 

@@ -20,6 +20,7 @@ from hub.store.errors import NotACopy, StoreFailed, TargetExists
 from hub.store.histories import carry_all_on
 from hub.store.lock import FileLock
 from hub.store.reading import last_row
+from hub.store.revocations import carry_over
 from hub.store.schema import PAGE_SIZE, check, connect, value_of
 from hub.store.upgrade import take_steps
 from hub.store.wal import kept_open, sync
@@ -42,6 +43,8 @@ class Restored(NamedTuple):
 
     users: int
     aside: Path | None
+    is_revoked_as_before: bool
+    """Whether what was revoked in the file before it still is; False: it could not be read."""
 
 
 def back_up(source: Path, target: Path, tell: Tell, *, force: bool = False) -> Copied:
@@ -85,7 +88,8 @@ def restore(
         with _unfinished(data, 0o600) as part:
             pace = _Pace(part, f"restoring {data}", tell)
             users = _prepare(copy, pace, new_log_id, now)
-            return Restored(users, _put_in_place(part, data, now))
+            is_revoked = not data.exists() or carry_over(data, part)
+            return Restored(users, _put_in_place(part, data, now), is_revoked)
     finally:
         lock.release()
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from hub.epochs import Epochs
+from hub.revoking import Revocation
 from protocol.diffs import Held, Key
 from protocol.history import History
 from protocol.messages import Lost, PushOutcome, Rejected, SnapshotObject
@@ -146,6 +147,15 @@ class Store(Protocol):
 
     async def objects(self, user: str, keys: Sequence[Key]) -> Mapping[Key, Held]:
         """Objects as they stand at the head, less those never heard of."""
+
+    async def revocations(self) -> Sequence[Revocation]:
+        """All that is revoked now."""
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation from now on, in the place of one of the same subject; it is durable."""
+
+    async def reinstate(self, revocation: Revocation) -> bool:
+        """Keep no revocation of this subject, durably; whether there was one."""
 
     def received(self, user: str, device: str, clock: int) -> None:
         """Note that a device is here, and how far: 0 if it has not said so on this connection.

@@ -120,6 +120,13 @@ class Ledger:
         self._count(COMMIT_PAGES)
         return user.history
 
+    def change(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+        """Do something small and durable that has nothing to do with the log."""
+        with self._transaction(connection):
+            done = work(connection)
+        self._count(COMMIT_PAGES)
+        return done
+
     def device(self, user: str, name: str, connection: sqlite3.Connection) -> DeviceStanding:
         """How a device stands."""
         owner = self._remember(connection).known_user(user)

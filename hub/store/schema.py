@@ -19,7 +19,7 @@ from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
 
 APPLICATION_ID: Final = 0x6D6F6279
 """'moby', in the header of every hub file."""
-VERSION: Final = 3
+VERSION: Final = 4
 PAGE_SIZE: Final = 2048
 """Bytes. A file that can give its space back writes a page more with each commit (SQLite's pointer
 map); with pages of half the usual size a commit still writes less than it did without."""
@@ -112,6 +112,16 @@ CREATE TABLE objects (
 ) STRICT;
 CREATE INDEX objects_by_clock ON objects (user_no, clock);
 CREATE INDEX tombstones ON objects (user_no, clock, deleted_at) WHERE deleted_at IS NOT NULL;
+
+CREATE TABLE revocations (             -- who is turned away though the token is good
+    kind TEXT NOT NULL,                -- user, device or token, and their names, or ''
+    user TEXT NOT NULL,
+    device TEXT NOT NULL,
+    token TEXT NOT NULL,               -- the id (jti) of one
+    revoked_at INTEGER NOT NULL,       -- ms since 1970 by the hub's clock
+    until INTEGER,                     -- ms: when it need not be kept any more; NULL: for ever
+    PRIMARY KEY (kind, user, device, token)
+) STRICT, WITHOUT ROWID;
 
 CREATE VIEW diffs AS                   -- the log in mobync's columns; its clocks count from 0
 SELECT

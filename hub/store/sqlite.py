@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from hub.progress import Progress, silent
+from hub.revoking import Revocation
 from hub.store import reading
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
@@ -30,6 +31,7 @@ from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
 from hub.store.retention import hasten
 from hub.store.retiring import Retiring
+from hub.store.revocations import erase, read, write
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
 from hub.store.versions import check_sqlite
@@ -185,6 +187,19 @@ class SqliteStore:
         return await self._read(
             user, lambda connection, number: reading.read_objects(connection, number, keys)
         )
+
+    async def revocations(self) -> Sequence[Revocation]:
+        """All that is revoked now."""
+        return await _run(self._reader, partial(reading.in_one_read, read=read))
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation from now on."""
+        now = self._rules.now()
+        await self._write(partial(self._ledger.change, partial(write, revocation, now)))
+
+    async def reinstate(self, revocation: Revocation) -> bool:
+        """Keep no revocation of this subject; whether there was one."""
+        return await self._write(partial(self._ledger.change, partial(erase, revocation)))
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         """Tell of a user's line before it is raised."""

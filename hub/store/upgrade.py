@@ -54,6 +54,17 @@ CREATE TABLE user_epochs (
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE objects ADD COLUMN past TEXT;
 """,
+    3: """
+CREATE TABLE revocations (
+    kind TEXT NOT NULL,
+    user TEXT NOT NULL,
+    device TEXT NOT NULL,
+    token TEXT NOT NULL,
+    revoked_at INTEGER NOT NULL,
+    until INTEGER,
+    PRIMARY KEY (kind, user, device, token)
+) STRICT, WITHOUT ROWID;
+""",
 }
 """What makes the next format of each older one. A device or a deletion of which the old file does
 not say when it was counts from now."""

@@ -329,7 +329,8 @@ def test_garbage_is_refused_and_never_repeated(token: object) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["sub", "device", "exp", "nbf", "aud", "scope", "iat", "x"]), JUNK
+        st.sampled_from(["sub", "device", "exp", "nbf", "aud", "iss", "jti", "scope", "iat", "x"]),
+        JUNK,
     )
 )
 def test_whatever_claims_are_signed_a_grant_is_sound_or_refused(claims: dict[str, Any]) -> None:
@@ -359,6 +360,23 @@ def test_a_token_made_for_a_grant_gives_that_grant(
         assert any(ord(char) < 0xA0 for char in user + (device or ""))
         return
     assert HUB.check(token) == wanted
+
+
+def test_a_hub_with_an_issuer_takes_the_tokens_of_no_other() -> None:
+    hub = JwtAuthority(SECRET, lambda: NOW, issuer="https://id.example")
+    assert grant(hub, iss="https://id.example") == Grant("alice")
+    for claims in ({}, {"iss": "https://id.example/"}, {"iss": ""}, {"iss": "x"}):
+        told = refusal(signed({"sub": "alice", **claims}), hub)
+        assert told == "the token is of another issuer"
+    for wrong in (None, 5, ["https://id.example"]):
+        assert "claims are not" in refusal(signed({"sub": "alice", "iss": wrong}), hub)
+
+
+def test_a_token_may_have_an_id_of_its_own() -> None:
+    assert grant(jti="6f1c").token_id == "6f1c"
+    assert grant(jti="x" * 256).token_id == "x" * 256
+    for wrong in ("", "x" * 257, "a\0", 5, None):
+        assert refusal(signed({"sub": "alice", "jti": wrong}))
 
 
 def test_a_token_made_with_a_private_key_and_audience_counts(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_in_a_pipe_it_is_a_line_for_each_part_and_each_tenth_of_the_copy(
         ("format 2", 100),
         ("format 3", None),
         ("format 3", 100),
+        ("format 4", None),
+        ("format 4", 100),
         ("writing it anew", None),
         ("writing it anew", 100),
     ]

@@ -14,6 +14,7 @@ from hub.limits import Limits
 from hub.loading import load
 from hub.retention import Retention
 from hub.settings import DEFINITIONS, GROUPS, Definition, Settings
+from hub.tokens import JwksPlace, Tokens
 
 BY_NAME = {item.name: item for item in DEFINITIONS}
 DEV = {"dev": True}
@@ -30,6 +31,8 @@ FREE = [
         "data",
         "token_audience",
         "token_leeway_seconds",
+        "token_issuer",
+        "admin_token_file",
         "policy",
         "log_level",
         "log_format",
@@ -96,9 +99,10 @@ def test_every_setting_has_names_of_its_own_a_group_and_a_help() -> None:
         assert item.help.endswith(".")
 
 
-def test_every_field_of_settings_and_its_tables_is_a_setting() -> None:
-    tables = {name for struct in (Edge, Limits, Retention) for name in struct.__struct_fields__}
-    fields = {*Settings.__struct_fields__, *tables} - {"edge", "limits", "retention"}
+def test_every_field_of_settings_and_of_its_tables_is_a_setting() -> None:
+    tables = {"edge": Edge, "limits": Limits, "retention": Retention, "tokens": Tokens}
+    inner = {name for table in tables.values() for name in table.__struct_fields__}
+    fields = {*Settings.__struct_fields__, *inner} - tables.keys()
     assert {item.name for item in DEFINITIONS} == fields
 
 
@@ -303,7 +307,8 @@ def test_whatever_text_the_settings_have_they_load_or_say_what_is_wrong(
         except SettingsError as error:
             assert str(error)  # noqa: PT017 - either outcome is right, another exception is not
         else:
-            assert settings.dev or settings.token_key_file or settings.token_secret_file
+            ways = settings.token_key_file, settings.token_secret_file, settings.tokens.token_jwks
+            assert settings.dev or any(ways)
 
 
 # What contradicts itself
@@ -319,6 +324,7 @@ def test_a_hub_that_nobody_could_connect_to_is_refused() -> None:
         {"dev": True, "token_secret_file": "s"},
         {"dev": True, "token_key_file": "k"},
         {"token_secret_file": "s", "token_key_file": "k"},
+        {"token_secret_file": "s", "token_jwks": "j"},
         {"dev": True, "token_secret_file": "s", "token_key_file": "k"},
     ],
 )
@@ -408,3 +414,23 @@ def test_a_long_value_is_not_repeated_in_full() -> None:
 def test_keys_in_the_listing_are_keys_of_toml() -> None:
     text = "\n".join(f"{item.key} = 1" for item in DEFINITIONS if item.key)
     assert len(tomllib.loads(text)["limits"]) == len(Limits.__struct_fields__)
+
+
+# Where the keys of an issuer are
+
+
+def test_a_set_of_keys_is_a_file_or_an_address_that_only_its_owner_answers_for(
+    tmp_path: Path,
+) -> None:
+    def place(value: str) -> JwksPlace | None:
+        return load({"token_jwks": value}, {}).settings.tokens.token_jwks
+
+    assert place("keys.json") == JwksPlace("keys.json", Path("keys.json"))
+    assert place("https://id.example/jwks") == JwksPlace("https://id.example/jwks")
+    assert place("http://127.0.0.1:8080/jwks") == JwksPlace("http://127.0.0.1:8080/jwks")
+    for value in ("http://id.example/jwks", "ftp://id.example/jwks", "https://", "https://a:b@c/"):
+        error = error_of(lambda value=value: place(value))  # type: ignore[misc]
+        assert "not the name of a file or an https address" in error.problem
+    flags = written(tmp_path, '[tokens]\ntoken_jwks = "keys.json"')
+    loaded = load({**flags, "dev": False}, {}).settings
+    assert loaded.tokens.token_jwks == JwksPlace("keys.json", tmp_path / "keys.json")

@@ -221,7 +221,8 @@ MOMENTS: Final = (
 
 @pytest.mark.parametrize(
     ("version", "moment"),
-    [(1, moment) for moment in MOMENTS] + [(2, moment) for moment in MOMENTS[:3]],
+    [(1, moment) for moment in MOMENTS]
+    + [(version, moment) for version in (2, 3) for moment in MOMENTS[:3]],
 )
 async def test_an_upgrade_that_was_killed_is_finished_by_the_next_start(
     tmp_path: Path, version: int, moment: str

@@ -1,0 +1,119 @@
+"""The way from commands to a hub that serves: a socket beside its file, `NAME-control`.
+
+Whoever may open it, which is the hub's own user, may say what `/admin/revoke` takes.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import structlog
+from aiohttp import web
+
+from hub.errors import HubError
+from hub.http import admin
+from hub.http.app import LINGER_SECONDS, make_app
+from hub.hub import Hub
+
+ANSWER_SECONDS: Final = 30.0
+"""How long a command waits for the hub."""
+
+logger: Final = structlog.get_logger("http")
+
+
+class NotReached(HubError):
+    """The hub that serves a file did not answer: it just starts or stops, or has no such socket."""
+
+
+@asynccontextmanager
+async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
+    """Take orders at the socket for as long as this lasts. A hub without one serves all the same.
+
+    The hub holds its file's lock, so whatever is there of that name is of a hub that was killed.
+    """
+    path = socket_of(data)
+    runner = web.AppRunner(
+        make_app(hub, admin.routes(hub, None)),
+        access_log=None,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    try:
+        async with _open(path, runner):
+            yield
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _open(path: Path, runner: web.AppRunner) -> AsyncIterator[None]:
+    try:
+        listener = _bound(path)
+    except OSError as error:
+        remedy = "revoke over HTTP (--admin-token-file), or while the hub is stopped"
+        logger.warning("no control socket", path=str(path), error=str(error), remedy=remedy)
+        yield
+        return
+    assert runner.server is not None, "it is set up"  # noqa: S101
+    server = await asyncio.get_running_loop().create_unix_server(runner.server, sock=listener)
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - it is no work
+
+
+def _bound(path: Path) -> socket.socket:
+    """Nobody can connect before it listens, and then only its owner may."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def order(data: Path, what: admin.Order) -> dict[str, Any]:
+    """Give an order to the hub that serves a file; its answer.
+
+    Raises:
+        NotReached: there was none.
+        HubError: the hub refused it.
+
+    """
+    body = msgspec.json.encode(what)
+    connector = aiohttp.UnixConnector(str(socket_of(data)))
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+            session.post(f"http://hub{admin.PATH}", data=body) as response,
+        ):
+            answer: dict[str, Any] = await response.json()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise NotReached(
+            f"the hub that serves {data} did not answer ({error or 'too slow'}); "
+            "does it start or stop just now? Try again, or revoke over HTTP"
+        ) from None
+    if not answer.get("success"):
+        raise HubError(str(answer.get("message")))
+    return answer
+
+
+def socket_of(data: Path) -> Path:
+    """Where the socket is: by the shorter name, for the system takes some hundred bytes."""
+    whole = data.absolute().with_name(data.name + "-control")
+    with contextlib.suppress(ValueError):
+        return min(whole, Path(os.path.relpath(whole)), key=lambda path: len(str(path)))
+    return whole
