@@ -169,13 +169,14 @@ class Connection:
                 return self._never(ending)
 
     def _soon(self) -> float:
-        """The hub restarts. If it does so at every hello, it is asked later and later."""
+        """All was well until now. If it never gets so far again, the hub is asked ever later."""
         if self.standing.state is State.LIVE:
             self._backoff.reset()
         return self._backoff.delay()
 
     def _with_token(self) -> float | None:
-        return self._backoff.delay() if self._tokens.has_other_than(self._shown) else None
+        """The token ran out, or does not count. If one at a time is refused, later and later."""
+        return self._soon() if self._tokens.has_other_than(self._shown) else None
 
     def _without_the_push(self, ending: Ending) -> float | None:
         set_aside = self._local.set_aside(ending.push_id, ending.error, ending.reason)

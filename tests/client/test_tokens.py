@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from client import Device, State
-from client.backoff import CAP
+from client.backoff import BASE, CAP
 from protocol.messages import Auth, Authenticated, Hello
 from tests.client.fake_hub import FakeHub
 from tests.client.fake_world import Clock
@@ -71,6 +71,38 @@ async def test_a_text_given_in_time_is_shown_though_the_old_one_ran_out_on_the_w
         assert (await session.expect(Hello)).token == "new"
         session.close(4401, "unauthorized")
         await phone.until(lambda status: status.state is State.STOPPED)
+
+
+async def test_a_device_whose_token_ran_out_while_all_was_well_comes_back_at_once(
+    hub: FakeHub, clock: Clock
+) -> None:
+    """Each token that ran out made it come back later than the one before, up to half a minute.
+
+    So edits waited for 20 s where the application had a fresh token all the while.
+    """
+    async with a_device(hub, clock, Issuer()) as phone:
+        for _ in range(8):
+            session = await hub.ready_session()
+            await phone.until(live)
+            session.close(4401, "unauthorized")
+            waited = await clock.slept()
+            assert waited <= BASE
+            clock.advance(waited)
+
+
+async def test_a_device_whose_fresh_tokens_never_count_comes_back_ever_later(
+    hub: FakeHub, clock: Clock
+) -> None:
+    waits = []
+    async with a_device(hub, clock, Issuer()):
+        for _ in range(12):
+            session = await hub.session()
+            await session.expect(Hello)
+            session.close(4401, "unauthorized")
+            waits.append(await clock.slept())
+            clock.advance(CAP)
+    assert max(waits[:3]) < 4 * BASE
+    assert max(waits[-4:]) > CAP / 4
 
 
 async def test_the_life_of_a_token_is_measured_by_the_hubs_clock(
