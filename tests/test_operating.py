@@ -13,7 +13,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from client import Device
 from tests.test_readme import ROOT, commands, run, running
@@ -23,6 +28,7 @@ PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(9, 15)
 
 
 def command(number: int) -> str:
@@ -47,6 +53,8 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["mobync-hub", "restore"],
         ["litestream", "reset"],
         ["litestream", "replicate"],
+        ["mobync-hub", "serve"],
+        *[["mobync-hub", "revoke"]] * 5,
     ]
 
 
@@ -84,6 +92,42 @@ def test_a_backup_and_what_it_is_restored_to(tmp_path: Path) -> None:
         (refill,) = map(json.loads, run(command(REFILLS), tmp_path, PATH=PATH).splitlines())
     assert (refill["user"], refill["device"], refill["objects"]) == ("alice", "phone", 1)
     assert records(tmp_path / "hub.db") == {"kept", "later"}
+
+
+def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_again(
+    tmp_path: Path,
+) -> None:
+    """By the keys of an issuer that is a file, and beside a hub that serves."""
+    key = Ed25519PrivateKey.generate()
+    published = {**OKPAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "1"}
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [published]}))
+
+    def come(ready: str, user: str, device: str, token_id: str) -> str:
+        claims = {"sub": user, "jti": token_id, "iss": "https://id.example"}
+        token = jwt.encode(claims, key, "EdDSA", {"kid": "1"})
+        return asyncio.run(_answer_to_hello(ready.split()[1], token, device))
+
+    comers = (("alice", "tab", "1"), ("alice", "phone", "2"), ("bob", "pad", "6f1c-77"))
+    with running(command(SERVE_KEYS), tmp_path, PATH=PATH) as up:
+        assert [come(up, *each) for each in comers] == ["welcome"] * 3
+        for number in (REVOKE, REVOKE_DEVICE, REVOKE_TOKEN):
+            assert "is revoked, and 0 connections" in run(command(number), tmp_path, PATH=PATH)
+        refused = ["forbidden", "forbidden", "unauthorized"]
+        assert [come(up, *each) for each in comers] == refused
+    listed = [json.loads(line) for line in run(command(REVOKED), tmp_path, PATH=PATH).splitlines()]
+    assert [each["kind"] for each in listed] == ["user", "device", "token"]
+    assert "alice is let in again" in run(command(REINSTATE), tmp_path, PATH=PATH)
+    with running(command(SERVE_KEYS), tmp_path, PATH=PATH) as up:
+        assert [come(up, *each) for each in comers] == ["welcome", *refused[1:]]
+
+
+async def _answer_to_hello(url: str, token: str, device: str) -> str:
+    """The type of the hub's first frame, or the code of an error."""
+    async with connect(url, subprotocols=[Subprotocol("mobync.v1")], proxy=None) as socket:
+        hello = {"type": "hello", "token": token, "device": device, "logical_clock": 0}
+        await socket.send(json.dumps(hello))
+        first = json.loads(await socket.recv())
+    return str(first.get("code", first["type"]))
 
 
 @contextmanager

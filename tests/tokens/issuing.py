@@ -4,8 +4,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
@@ -22,29 +22,34 @@ PACE: Final = 0.02
 class BadIssuer:
     """What a device asks for its token: at times it fails, at times it gives one that is old.
 
-    `life` is how long a token lives, in seconds. Of ten answers about three fail, and three are the
-    token before, which may have run out. Once it has given `most` fresh ones, which is `enough`, it
-    behaves.
+    `life` is how long a token lives, in seconds. Of its answers the share `bad` fails, and as many
+    are the token before, which may have run out. Once it has given `most` fresh ones, which is
+    `enough`, it behaves.
     """
 
     def __init__(
-        self, secret: Secret, user: str, chance: Random, life: tuple[float, float], most: int
+        self,
+        secret: Secret,
+        chance: Random,
+        life: tuple[float, float],
+        most: int,
+        bad: float,
     ) -> None:
         self.asked: Counter[str] = Counter()
         self.enough = asyncio.Event()
         self._secret = secret
-        self._user = user
         self._chance = chance
         self._life = life
         self._most = most
+        self._bad = bad
         self._given: list[str] = []
 
     async def __call__(self) -> str:
         draw = 1.0 if self.enough.is_set() else self._chance.random()
-        if draw < 0.3:
+        if draw < self._bad:
             self.asked["failed"] += 1
             raise OSError("the login page is down")
-        if draw < 0.6 and self._given:
+        if draw < 2 * self._bad and self._given:
             self.asked["old"] += 1
             return self._given[-1]
         self.asked["fresh"] += 1
@@ -54,7 +59,7 @@ class BadIssuer:
 
     def _fresh(self) -> str:
         expires = time.time_ns() // 1_000_000 + round(self._chance.uniform(*self._life) * 1000)
-        self._given.append(make_token(self._secret, Grant(self._user, expires=expires)))
+        self._given.append(make_token(self._secret, Grant("ada", expires=expires)))
         return self._given[-1]
 
 
@@ -77,8 +82,22 @@ class Editor(NamedTuple):
 
 
 @asynccontextmanager
+async def editors_of(
+    folder: Path, names: Sequence[str], life: tuple[float, float], most: int, bad: float
+) -> AsyncIterator[Sequence[Editor]]:
+    """Devices of one user at a hub over real sockets, each with an issuer of its own."""
+    chance, editors = Random(6), []
+    async with a_hub(folder) as (url, secret), AsyncExitStack() as devices:
+        for name in names:
+            issuer = BadIssuer(secret, chance, life, most, bad)
+            device = Device(url, token=issuer, path=folder / f"{name}.db", name=name)
+            editors.append(Editor(await devices.enter_async_context(device), issuer))
+        yield editors
+
+
+@asynccontextmanager
 async def a_hub(folder: Path) -> AsyncIterator[tuple[str, Secret]]:
-    """A hub over real sockets with a secret of its own; its address, and the secret."""
+    """A hub with a secret of its own; its address, and the secret."""
     secret = Secret("HS256", os.urandom(48).hex().encode())
     path = folder / "token.secret"
     path.write_bytes(secret.material)
