@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -20,7 +21,7 @@ from hub.revoking import Revocation, Revocations
 from hub.session import CLOSE_SECONDS, STRANGERS_CLOSE_SECONDS, Services, Session
 from hub.states import State
 from hub.store.interface import Store
-from hub.user import Bearer, Users
+from hub.user import Pusher, Users
 from protocol import closing
 
 SWEEP_SECONDS: Final = 1.0
@@ -42,9 +43,8 @@ class Hub:
         self.users = Users(store, self.commits.submit)
         self.revocations = Revocations()
         self.sessions: dict[Session, None] = {}
-        self.pollers: set[Bearer] = set()
-        """Who polls, and has something to be stored."""
         self.stopping = False
+        self._revoking = asyncio.Lock()
         self._ungreeted: set[Session] = set()
         self._services = Services(
             store,
@@ -105,31 +105,25 @@ class Hub:
 
         It is durable, and nothing of theirs is stored any more, when this returns.
         """
-        gone = self._bearers(revocation)
-        revocation = revocation.kept_until(each.grant for each in gone)
-        await self.store.revoke(revocation)
-        self.revocations.add(revocation)
-        gone = self._bearers(revocation)
-        for bearer in gone:
-            bearer.turn_away(revocation.refusal)
-        for name in {bearer.grant.user for bearer in gone if bearer.grant}:
-            if (user := self.users.known(name)) is not None:
-                async with user.lock:
-                    user.drop(gone)
+        here = [each for each in self.sessions if _came_by(revocation, each)]
+        revocation = revocation.kept_until(each.grant for each in here)
+        async with self._revoking:
+            await self.store.revoke(revocation)
+            self.revocations.add(revocation)
+        gone = [each for each in self.sessions if _came_by(revocation, each) and not each.is_closed]
+        for session in gone:
+            session.turn_away(revocation.refusal)
+        await self.users.drop(partial(_came_by, revocation), revocation.user)
         logger.warning("revoked", who=revocation.words, connections=len(gone))
         return len(gone)
 
     async def reinstate(self, revocation: Revocation) -> bool:
         """Let somebody in again; whether they were turned away."""
-        was_revoked = await self.store.reinstate(revocation)
-        self.revocations.remove(revocation)
+        async with self._revoking:
+            was_revoked = await self.store.reinstate(revocation)
+            self.revocations.remove(revocation)
         logger.warning("reinstated", who=revocation.words)
         return was_revoked
-
-    def _bearers(self, revocation: Revocation) -> list[Bearer]:
-        """Who is here by what is revoked."""
-        here: tuple[Bearer, ...] = (*self.sessions, *self.pollers)
-        return [each for each in here if each.grant and revocation.covers(each.grant, each.device)]
 
     def _has_room(self) -> bool:
         return (
@@ -185,3 +179,8 @@ class Hub:
             self._progress[session] = (session.link.taken, now)
             return False
         return now - since > self.limits.stall_seconds
+
+
+def _came_by(revocation: Revocation, pusher: Pusher) -> bool:
+    """Whether somebody is here by what is revoked; a push may outlive the one who brought it."""
+    return pusher.grant is not None and revocation.covers(pusher.grant, pusher.device)

@@ -66,7 +66,9 @@ class Revocation(msgspec.Struct, frozen=True):
 
     def covers(self, grant: "Grant", device: str) -> bool:
         """Whether it is about who shows such a token."""
-        return self.subject in _subjects(grant, device)
+        if self.kind == "token":
+            return grant.token_id == self.token
+        return grant.user == self.user and self.device in ("", device)
 
     def kept_until(self, grants: "Iterable[Grant | None]") -> "Revocation":
         """For a token that nobody said the end of, as long as those who are here by it show."""

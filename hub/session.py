@@ -442,7 +442,7 @@ class Session:
             return {"address": self.link.address}
         return {"user": self.user_name, "device": self.device}
 
-    def turn_away(self, revoked: Revoked, /) -> None:
+    def turn_away(self, revoked: Revoked) -> None:
         """The operator has revoked what the device is here by."""
         self.end(revoked.closing, str(revoked))
 

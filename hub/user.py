@@ -5,7 +5,7 @@ device comes in or becomes live. So whoever holds it knows that everything store
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -15,7 +15,6 @@ from hub.auth import Grant
 from hub.epochs import NO_STARTS, Epochs
 from hub.frames import changes_frame
 from hub.lock import UserLock
-from hub.revoking import Revoked
 from hub.store.interface import Incoming, Store, Stored
 from protocol.closing import Closing
 from protocol.history import History
@@ -23,6 +22,14 @@ from protocol.history import History
 
 class Pusher(Protocol):
     """Who brought a push, and is told what became of it."""
+
+    @property
+    def grant(self) -> Grant | None:
+        """What the token gives that it is here by."""
+
+    @property
+    def device(self) -> str:
+        """Which of the user's devices it is."""
 
     def settled(self, waiting: "Waiting", stored: Stored | None, /) -> None:
         """The push is stored, and was handed out; None: it had been stored before."""
@@ -50,16 +57,6 @@ class Receiver(Pusher, Protocol):
 
     def end(self, reason: Closing, message: str) -> None:
         """Tell the device why, and close."""
-
-
-class Bearer(Pusher, Protocol):
-    """Who is here by a token, once that was looked at."""
-
-    grant: Grant | None
-    device: str
-
-    def turn_away(self, revoked: Revoked, /) -> None:
-        """The token does not count any more."""
 
 
 class User:
@@ -134,10 +131,14 @@ class User:
         """
         self.waiting = deque(w for w in self.waiting if w.pusher is not pusher)
 
-    def drop(self, pushers: Container[Pusher]) -> None:
-        """Store nothing of what these have waiting, and tell them; under the lock."""
-        dropped = [waiting for waiting in self.waiting if waiting.pusher in pushers]
-        self.waiting = deque(w for w in self.waiting if w.pusher not in pushers)
+    def drop(self, is_gone: Callable[[Pusher], bool]) -> None:
+        """Store nothing of what some pushers have waiting, and tell them; under the lock.
+
+        Of each of them all goes, for the reason of `forget`.
+        """
+        gone = {waiting.pusher for waiting in self.waiting if is_gone(waiting.pusher)}
+        dropped = [waiting for waiting in self.waiting if waiting.pusher in gone]
+        self.waiting = deque(w for w in self.waiting if w.pusher not in gone)
         for waiting in dropped:
             waiting.pusher.failed(waiting)
 
@@ -196,6 +197,14 @@ class Users:
         finally:
             user.guests -= 1
             self._retire(user)
+
+    async def drop(self, is_gone: Callable[[Pusher], bool], name: str) -> None:
+        """Store nothing more of some pushers of a user; without a name, of all users."""
+        for user in tuple(self._users.values()):
+            is_meant = name in ("", user.name)
+            if is_meant and (user.waiting or user.lock.is_held):
+                async with user.lock:
+                    user.drop(is_gone)
 
     def known(self, name: str) -> User | None:
         """A user that is in memory."""

@@ -157,9 +157,6 @@ class _Poller:
     def failed(self, _waiting: Waiting, /) -> None:
         self._settle(is_stored=False)
 
-    def turn_away(self, _revoked: Revoked, /) -> None:
-        """What it has waiting is dropped; what is being stored just now is told of."""
-
     def _settle(self, *, is_stored: bool) -> None:
         if not self.is_stored.done():
             self.is_stored.set_result(is_stored)
@@ -170,13 +167,8 @@ async def _push(hub: Hub, user: User, grant: Grant, edits: Sequence[Edit], size:
     poller = _Poller(grant)
     diffs = [edit.value for edit in edits]
     incoming = Incoming(user.name, POLLING_DEVICE, 0, diffs, read_only=grant.read_only, polled=True)
-    hub.pollers.add(poller)
-    try:
-        user.push(Waiting(incoming, poller, size))
-        is_stored = await poller.is_stored
-    finally:
-        hub.pollers.discard(poller)
-    if not is_stored:
+    user.push(Waiting(incoming, poller, size))
+    if not await poller.is_stored:
         _check_bearer(hub, grant)
         raise StoreFailed("the push was not stored")
 

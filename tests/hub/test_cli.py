@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import jwt
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -245,6 +246,15 @@ def test_a_token_may_be_bound_to_a_device_an_audience_and_reading(secret_file: P
     authority = JwtAuthority(read_secret(secret_file), milliseconds, audience="hub")
     grant = authority.check(result.stdout.rstrip("\n"))
     assert grant == Grant("alice", "phone", grant.expires, read_only=True)
+
+
+def test_a_token_may_say_its_issuer_its_key_and_its_own_id(secret_file: Path) -> None:
+    more = ("--issuer", "https://id.example", "--key-id", "k1", "--id", "6f1c")
+    result = run("token", "--secret-file", str(secret_file), "--user", "alice", *more)
+    token = result.stdout.rstrip("\n")
+    assert jwt.get_unverified_header(token)["kid"] == "k1"
+    hub = JwtAuthority(read_secret(secret_file), milliseconds, issuer="https://id.example")
+    assert hub.check(token).token_id == "6f1c"
 
 
 def test_a_token_may_be_made_with_a_private_key(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from tests.hub.fakes import GatedStore, a_hub, create, in_virtual_time, rules, s
 class Device:
     """A receiver that writes down what it is told."""
 
+    grant = None
+    device = "phone"
+
     def __init__(self) -> None:
         self.told: list[Any] = []
 

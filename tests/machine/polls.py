@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Poller:
     """A polling client's request, as the session of a socket would be: told when it is stored."""
 
+    grant = None
+    device = POLLING_DEVICE
+
     def __init__(self) -> None:
         self.done = asyncio.Event()
 
