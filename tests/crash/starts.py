@@ -118,7 +118,8 @@ class Run:
     """A start with a fault, and the next one without."""
 
     def __init__(self, start: Start, fault: Fault, folder: Path) -> None:
-        shutil.copytree(start.folder, folder)
+        # A hub that was killed leaves its control socket, of which there is nothing to copy.
+        shutil.copytree(start.folder, folder, ignore=shutil.ignore_patterns("*-control"))
         self.start = start
         self.fault = fault
         self.data = folder / "hub.db"
