@@ -18,7 +18,7 @@ from hub.auth.grants import KeyNotKnown, KeysNotHad
 from hub.auth.jwks import KeySet, NoKeySet, read_key_set
 from hub.auth.keys import ProvingKey
 from hub.auth.sources import FileSource, Source, SourceFailed, UrlSource
-from hub.errors import SettingsError
+from hub.errors import SettingsError, Unauthorized
 from hub.tokens import JwksPlace
 
 WAIT_SECONDS: Final = 10.0
@@ -46,9 +46,12 @@ class Keyring:
 
         Raises:
             KeyNotKnown: there is none now.
+            Unauthorized: it has no name, and there are several.
 
         """
         key = self._keys.find(key_id) if self._keys else None
+        if key is None and key_id is None and not self.is_empty:
+            raise Unauthorized("the token does not say which key proves it (kid)")
         if key is None:
             raise KeyNotKnown(self.looked_up)
         return key
@@ -134,7 +137,13 @@ class Keyring:
         except (SourceFailed, NoKeySet) as failure:
             self._warn(str(failure))
             return False
-        self._trouble = ""
+        except Exception:
+            # Whatever it is, the next reading may go well, and no key is lost meanwhile.
+            logger.exception("keys not read", source=self._source.name)
+            return False
+        if self._trouble:
+            self._trouble = ""
+            logger.info("keys read again", source=self._source.name)
         return True
 
     def _warn(self, trouble: str) -> None:

@@ -71,7 +71,8 @@ class UrlSource:
     """An address of its issuer. Nothing is followed from there, and no proxy is asked."""
 
     def __init__(self, url: str, pace: Pace | None = None) -> None:
-        self.name = url
+        self.name = url.partition("?")[0]  # for the log: what follows may be a secret
+        self._url = url
         self.pace = pace or Pace(by_itself=300.0, at_most=5.0)
 
     async def read(self) -> bytes | None:
@@ -88,7 +89,7 @@ class UrlSource:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         async with (
             aiohttp.ClientSession(auto_decompress=False, headers=headers) as session,
-            session.get(self.name, allow_redirects=False) as response,
+            session.get(self._url, allow_redirects=False) as response,
         ):
             if response.status != 200:
                 raise SourceFailed(f"the answer has status {response.status}")

@@ -17,6 +17,7 @@ class ListedSource:
 
     def __init__(self, text: bytes = b'{"keys": []}') -> None:
         self.text: bytes | None = text
+        self.bug: Exception | None = None
         self.asked: list[float] = []
         self.answers = asyncio.Event()
         self.answers.set()
@@ -24,6 +25,8 @@ class ListedSource:
     async def read(self) -> bytes | None:
         self.asked.append(asyncio.get_running_loop().time())
         await self.answers.wait()
+        if self.bug is not None:
+            raise self.bug
         if self.text is None:
             raise SourceFailed("the issuer is down")
         return self.text

@@ -127,6 +127,17 @@ async def test_an_issuer_that_is_down_leaves_the_last_good_keys_and_is_warned_of
 
 
 @in_virtual_time
+async def test_a_bug_in_a_reading_ends_that_reading_only() -> None:
+    rotating = Rotating("old")
+    async with rotating.hub.fresh():
+        rotating.source.bug = RuntimeError("nobody thought of this")
+        assert await rotating.admitted("new") == NOT_HAD
+        assert await rotating.admitted("old") == "ada"
+        rotating.source.bug, rotating.source.text = None, keys("old", "new")
+        assert await rotating.admitted("new") == "ada"
+
+
+@in_virtual_time
 async def test_a_key_that_its_issuer_took_back_counts_no_more_after_some_minutes() -> None:
     rotating = Rotating("old", "new")
     async with rotating.hub.fresh():
@@ -255,6 +266,19 @@ async def test_an_address_is_read_within_a_bound_and_nothing_is_followed_from_th
         issuer.status = 500
         assert "status 500" in await failure_of(source.read)
     assert await failure_of(source.read)
+
+
+async def test_what_an_address_has_behind_its_question_mark_is_not_logged() -> None:
+    async with an_issuer() as issuer:
+        issuer.text = keys("old")
+        source = UrlSource(issuer.url + "?key=hush")
+        with capture_logs() as logs:
+            async with Keyring(source).fresh():
+                pass
+            issuer.status = 500
+            async with Keyring(source).fresh():
+                pass
+    assert [each["source"] for each in logs] == [issuer.url, issuer.url]
 
 
 async def test_an_address_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
