@@ -1,7 +1,8 @@
 """Group commit: everything that waits, of all users, goes into the next transaction.
 
 One task, the only one that commits, and no session ever cancels it. Users take turns: a user
-whose pushes did not all fit into a group goes to the end of the line.
+whose pushes did not all fit into a group goes to the end of the line. What fits is counted in diffs
+as well as in pushes, for a push of a thousand takes the time of hundreds.
 """
 
 import asyncio
@@ -17,6 +18,9 @@ from hub.user import User, Waiting
 MOST_PER_USER: Final = 64
 """Pushes of one user in one group, so that nobody waits long behind a busy one."""
 MOST_PER_GROUP: Final = 512
+MOST_DIFFS_PER_USER: Final = 256
+"""Diffs from which on a user's turn is over: about what a sync of the disk takes, or two."""
+MOST_DIFFS_PER_GROUP: Final = 1024
 
 logger: Final = structlog.get_logger("commit")
 
@@ -78,15 +82,16 @@ class GroupCommit:
 
     def _take_turns(self) -> Iterator[Turn]:
         """Take the users in line whose lock is free; the others come back when theirs is."""
-        room = MOST_PER_GROUP
+        pushes, diffs = MOST_PER_GROUP, MOST_DIFFS_PER_GROUP
         for user in tuple(self._line):
-            if room <= 0:
+            if pushes <= 0 or diffs <= 0:
                 self._something_waits.set()
                 return
             del self._line[user]
             if user.lock.try_acquire():
-                run = user.next_run(min(room, MOST_PER_USER))
-                room -= len(run)
+                run = user.next_run(min(pushes, MOST_PER_USER), min(diffs, MOST_DIFFS_PER_USER))
+                pushes -= len(run)
+                diffs -= sum(len(waiting.incoming.diffs) for waiting in run)
                 yield Turn(user, run)
 
     async def _commit(self, turns: Sequence[Turn]) -> Committed:

@@ -142,12 +142,16 @@ class User:
         for waiting in dropped:
             waiting.pusher.failed(waiting)
 
-    def next_run(self, most: int) -> Sequence[Waiting]:
-        """Take pushes that wait, in the order in which they came; under the lock."""
-        if len(self.waiting) <= most:
-            run, self.waiting = self.waiting, deque()
-            return run
-        return [self.waiting.popleft() for _ in range(most)]
+    def next_run(self, most: int, diffs: int) -> Sequence[Waiting]:
+        """Take pushes that wait, in the order in which they came; under the lock.
+
+        They are `most` at most, and only the last may go beyond so many diffs: one has to be whole.
+        """
+        run: list[Waiting] = []
+        while self.waiting and len(run) < most and diffs > 0:
+            run.append(self.waiting.popleft())
+            diffs -= len(run[-1].incoming.diffs)
+        return run
 
     def hand_out(self, waiting: Waiting, stored: Stored | None) -> None:
         """Tell every live device what was just stored; under the lock, in the order of clocks.

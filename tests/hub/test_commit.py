@@ -57,6 +57,33 @@ async def test_a_busy_user_does_not_keep_another_waiting_for_more_than_its_share
 
 
 @in_virtual_time
+async def test_a_user_of_large_pushes_has_no_longer_turns_than_one_of_small_ones(
+    tmp_path: Path,
+) -> None:
+    """Turns were counted in pushes: 64 pushes of 1,000 edits kept all others waiting for seconds."""
+    limits = Limits(max_pushes_under_way=1000)
+    async with a_hub(tmp_path / "hub.db", limits=limits) as site:
+        first, busy, other = await live(site, "first", "busy", "other")
+        site.store.hold()
+        first.push(1, create("a"))
+        await site.store.reached()
+        for push_id in range(1, 41):
+            busy.push(push_id, *(create(f"o{push_id}-{n}") for n in range(100)))
+        await settled()
+        other.push(1, create("a"))
+        await settled()
+        site.store.let_go()
+        while (await busy.hear())["push_id"] < 40:
+            pass
+        turns = [
+            sum(len(push.diffs) for push in group if push.user == "busy")
+            for group in site.store.groups[1:]
+        ]
+        assert turns == [300] * 13 + [100]
+        assert [push.user for push in site.store.groups[1]] == ["busy"] * 3 + ["other"]
+
+
+@in_virtual_time
 async def test_users_who_do_not_fit_into_a_group_are_in_the_next(tmp_path: Path) -> None:
     limits = Limits(max_pushes_under_way=1000)
     async with a_hub(tmp_path / "hub.db", limits=limits) as site:
