@@ -8,7 +8,7 @@ trusts. The first that is not is the peer, whatever stands to the left of it.
 import asyncio
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from hub.edge import Edge
 
@@ -45,6 +45,9 @@ class Proxies(NamedTuple):
             if not self.is_trusted(hop):
                 break
         return hop
+
+
+NO_PROXIES: Final = Proxies((), "X-Forwarded-For")
 
 
 def proxies_of(edge: Edge) -> Proxies:

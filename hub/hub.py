@@ -13,16 +13,20 @@ from typing import Final
 
 import structlog
 
+from hub.addresses import Addresses
 from hub.auth import Authority, Now
 from hub.commit import GroupCommit
+from hub.forwarded import NO_PROXIES, Proxies
 from hub.limits import Limits
 from hub.link import Link
+from hub.rates import NO_RATES, Buckets, Rates
 from hub.revoking import Revocation, Revocations
 from hub.session import CLOSE_SECONDS, STRANGERS_CLOSE_SECONDS, Services, Session
 from hub.states import State
 from hub.store.interface import Store
 from hub.user import Pusher, Users
 from protocol import closing
+from protocol.closing import Closing
 
 SWEEP_SECONDS: Final = 1.0
 SEEN_SECONDS: Final = 7200.0
@@ -34,13 +38,24 @@ logger: Final = structlog.get_logger("hub")
 class Hub:
     """All connections, all users, one writer."""
 
-    def __init__(self, store: Store, authority: Authority, limits: Limits, now: Now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        authority: Authority,
+        limits: Limits,
+        now: Now,
+        rates: Rates = NO_RATES,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         self.store = store
         self.limits = limits
+        self.rates = rates
         self.authority = authority
         self.now = now
         self.commits = GroupCommit(store)
-        self.users = Users(store, self.commits.submit)
+        buckets = Buckets(rates.user_rate, rates.user_burst)
+        self.users = Users(store, self.commits.submit, buckets)
+        self.addresses = Addresses(limits, rates, proxies)
         self.revocations = Revocations()
         self.sessions: dict[Session, None] = {}
         self.stopping = False
@@ -51,8 +66,9 @@ class Hub:
             self.users,
             authority,
             limits,
+            rates.patience_seconds,
             now,
-            self._ungreeted.discard,
+            self._greeted,
             self.revocations,
         )
         self._progress: dict[Session, tuple[int, float]] = {}
@@ -79,17 +95,21 @@ class Hub:
 
     async def serve(self, link: Link) -> None:
         """Serve one connection until it is closed."""
-        session = Session(link, self._services)
-        if not self._has_room():
-            session.end(closing.SERVER_BUSY, "too many connections; try again later")
-        else:
-            self._ungreeted.add(session)
+        address = self.addresses.enter(link.address, asyncio.get_running_loop().time())
+        session = Session(link, self._services, address)
+        self._ungreeted.add(session)
         self.sessions[session] = None
+        if not self._has_room():
+            self._turn_away(session, closing.SERVER_BUSY, "too many connections; try again later")
+        elif not self.addresses.has_room(address):
+            words = "too many connections from this address"
+            self._turn_away(session, closing.TOO_MANY_REQUESTS, words)
         try:
             await session.run()
         finally:
+            self._greeted(session)
+            self.addresses.leave(address)
             self.sessions.pop(session, None)
-            self._ungreeted.discard(session)
             self._progress.pop(session, None)
             self._noted.pop(session, None)
 
@@ -125,11 +145,22 @@ class Hub:
         logger.warning("reinstated", who=revocation.words)
         return was_revoked
 
+    def _turn_away(self, session: Session, reason: Closing, message: str) -> None:
+        session.end(reason, message)
+        self._greeted(session)
+
+    def _greeted(self, session: Session) -> None:
+        """The session's device is known, or it will never be."""
+        if session in self._ungreeted:
+            self._ungreeted.discard(session)
+            self.addresses.greeted(session.address)
+
     def _has_room(self) -> bool:
+        """Whether there is, for the one that was added last, too."""
         return (
             not self.stopping
-            and len(self.sessions) < self.limits.max_connections
-            and len(self._ungreeted) < self.limits.max_ungreeted
+            and len(self.sessions) <= self.limits.max_connections
+            and len(self._ungreeted) <= self.limits.max_ungreeted
         )
 
     def _raise_line(self, name: str, line: int) -> None:

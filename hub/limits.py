@@ -45,7 +45,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, _count("Bytes of the body of one POST /sync.")] = 8 * 1024 * 1024
     max_connections: Annotated[int, _count("Connections in all.")] = 10_000
     max_ungreeted: Annotated[int, _count("Connections that have not yet said hello.")] = 2_000
+    max_per_address: Annotated[int, _count("Connections from one address.")] = 1_000
+    max_ungreeted_per_address: Annotated[
+        int, _count("Connections from one address that have not yet said hello.")
+    ] = 200
     max_devices_per_user: Annotated[int, _count("Connections of one user.")] = 100
+    max_known_devices: Annotated[
+        int, _count("Devices of one user that were here in the last `device_days`.")
+    ] = 1_000
+    max_objects_per_user: Annotated[
+        int, _count("Objects of one user; a diff that would make one more is rejected.")
+    ] = 1_000_000
+    max_bytes_per_user: Annotated[
+        int, _count("Bytes of one user's objects as JSON; a diff that would add some is rejected.")
+    ] = 1024**3
     max_pushes_under_way: Annotated[
         int, _count("Pushes of one connection that wait to be stored; more are not read.")
     ] = 64

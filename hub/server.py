@@ -26,6 +26,7 @@ from hub.process import (
     spare_the_collector,
 )
 from hub.progress import for_whom_it_is, lines
+from hub.rates import NO_RATES
 from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
@@ -89,7 +90,8 @@ async def serving(
         authority = authority_from(settings, now)
         if isinstance(authority, JwtAuthority):
             await stack.enter_async_context(authority.fresh())
-        hub = Hub(store, authority, settings.limits, now)
+        rates = NO_RATES if settings.dev else settings.rates
+        hub = Hub(store, authority, settings.limits, now, rates, proxies_of(settings.edge))
         await stack.enter_async_context(hub.running())
         identity = await stack.enter_async_context(showing(settings.edge))
         websocket_url = await stack.enter_async_context(_listening(hub, settings, identity))

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
+from hub.addresses import Address
 from hub.auth import Authority, Grant, KeyNotKnown, KeysNotHad, Now, admit
 from hub.catchup import catch_up
 from hub.errors import Unauthorized
@@ -27,6 +28,7 @@ from hub.greeting import (
 )
 from hub.limits import Limits
 from hub.link import Link
+from hub.rates import Bucket, pay
 from hub.revoking import Revocations, Revoked
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
@@ -67,6 +69,8 @@ class Services(NamedTuple):
     users: Users
     authority: Authority
     limits: Limits
+    patience: float
+    """Seconds that a device may have to wait for above a rate; else it is turned away."""
     now: Now
     greeted: Callable[["Session"], None]
     """Told when a session has greeted its device."""
@@ -93,8 +97,9 @@ class Session:
     _user: User
     """Whose device it is; known once the session has greeted it."""
 
-    def __init__(self, link: Link, services: Services) -> None:
+    def __init__(self, link: Link, services: Services, address: Address) -> None:
         self.link = link
+        self.address = address
         self.state = State.GREETING
         self.is_closed = False
         self._is_live = False
@@ -112,6 +117,8 @@ class Session:
         self._under_way = 0
         self._bytes_under_way = 0
         self._is_paused = False
+        self._buckets: tuple[Bucket, ...] = (address.frames,) if address.frames else ()
+        self._slowed: asyncio.TimerHandle | None = None
         self._told: dict[int, int] = {}
 
     # In
@@ -149,18 +156,31 @@ class Session:
         hello = self._decode(frame)
         if not isinstance(hello, Hello):
             raise Refusal(closing.BAD_MESSAGE, "the first frame must be hello")
+        await self._wait_for_turn()
         grant = await self._admit(hello)
         if hello.device == POLLING_DEVICE:
             raise Refusal(closing.FORBIDDEN, f"the device name {POLLING_DEVICE} is taken")
         return hello, grant
 
+    async def _wait_for_turn(self) -> None:
+        """Before a token is looked at, which costs the hub more than to ask for it."""
+        if self.address.hellos is None:
+            return
+        wait = self.address.hellos.spend(1, asyncio.get_running_loop().time())
+        if wait > self._services.patience:
+            raise Refusal(closing.TOO_MANY_REQUESTS, "too many hellos from this address")
+        await asyncio.sleep(wait)
+
     async def _serve(self, hello: Hello, grant: Grant, user: User) -> None:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
+        if user.bucket is not None:
+            self._buckets += (user.bucket,)
         try:
             with self._ending():
                 # Once more, for it may have been revoked since; from here on it would be ended.
                 self._check_bearer(grant, self.device)
+                self._pay(1)
                 await self._greet(hello, grant, user)
                 await self.link.listen(self.take)
         finally:
@@ -223,9 +243,36 @@ class Session:
         if self.is_closed:
             return
         try:
-            self._take(self._decode(frame), len(frame))
+            message = self._decode(frame)
+            self._pay(len(message.diffs) if isinstance(message, Push) else 1)
+            self._take(message, len(frame))
         except Refusal as refusal:
             self.end(refusal.reason, str(refusal), refusal.push_id)
+            return
+        if self._is_crowded() or self._slowed:
+            self._is_paused = True
+            self.link.pause()
+
+    def _pay(self, tokens: int) -> None:
+        """Pay for a frame; above a rate no more is read until it is paid for."""
+        if not self._buckets:
+            return
+        loop = asyncio.get_running_loop()
+        wait = pay(self._buckets, tokens, loop.time())
+        if wait > self._services.patience:
+            raise Refusal(closing.TOO_MANY_REQUESTS, "far above the rate of a user or an address")
+        if wait:
+            self._stop_waiting()
+            self._slowed = loop.call_later(wait, self._go_on)
+
+    def _stop_waiting(self) -> None:
+        if self._slowed is not None:
+            self._slowed.cancel()
+            self._slowed = None
+
+    def _go_on(self) -> None:
+        self._slowed = None
+        self._make_room()
 
     def _take(self, message: FromDevice, size: int) -> None:
         if isinstance(message, Push):  # nearly all are
@@ -285,9 +332,6 @@ class Session:
             self._user.push(waiting)
         else:
             self._held.append(waiting)
-        if self._is_crowded():
-            self._is_paused = True
-            self.link.pause()
 
     def _is_crowded(self) -> bool:
         """Whether too much is under way to read on: the peer feels it, the hub does not."""
@@ -453,11 +497,13 @@ class Session:
             del self._user.live[self.device]
         if self.is_closed and self.closing_since is None:
             self.closing_since = asyncio.get_running_loop().time()
+            self._stop_waiting()
             self._make_room()
 
     def _make_room(self) -> None:
         """Read on, if that was paused and there is room again, or nothing is kept any more."""
-        if self._is_paused and (self.is_closed or not self._is_crowded()):
+        may_go_on = self.is_closed or not (self._is_crowded() or self._slowed)
+        if self._is_paused and may_go_on:
             self._is_paused = False
             self.link.resume()
 

@@ -1,7 +1,7 @@
 """What the operator decides, each setting defined once: by its field.
 
-The structs are `Settings`, `Edge`, `Limits`, `Retention` and `Tokens`. The field's name, type,
-bounds, default and text make its flag (`--http-port`), its variable in the environment
+The structs are `Settings`, `Edge`, `Limits`, `Rates`, `Retention` and `Tokens`. The field's name,
+type, bounds, default and text make its flag (`--http-port`), its variable in the environment
 (`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; those of all but the first in tables,
 as in `[limits]`) and its line in the help; hub/loading.py reads what was given of them. No secret
 is ever a setting: only the name of the file that has it.
@@ -19,6 +19,7 @@ from hub.edge import Edge
 from hub.errors import SettingsError
 from hub.limits import Limits
 from hub.origins import Pages, check_origin, pages_of
+from hub.rates import Rates
 from hub.retention import Retention
 from hub.tokens import JwksPlace, Tokens, check_one, is_loopback
 
@@ -34,16 +35,18 @@ GROUPS: Final = (
     "Tokens",
     "Application rules",
     "Limits",
+    "Rates",
     "Retention",
     "Logs",
     "Settings file",
 )
-_LISTENING, _EDGE, _DATA, _TOKENS, _RULES, _LIMITS, _RETENTION, _LOGS, _FILE = GROUPS
+_LISTENING, _EDGE, _DATA, _TOKENS, _RULES, _LIMITS, _RATES, _RETENTION, _LOGS, _FILE = GROUPS
 
 _ENV_PREFIX: Final = "MOBYNC_"
 TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "edge": (Edge, _EDGE),
     "limits": (Limits, _LIMITS),
+    "rates": (Rates, _RATES),
     "retention": (Retention, _RETENTION),
     "tokens": (Tokens, _TOKENS),
 }
@@ -163,12 +166,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _in(
             _FILE,
             "A TOML file with any of these settings, some of them in its tables [edge], [limits], "
-            "[retention] and [tokens].",
+            "[rates], [retention] and [tokens].",
         ),
     ] = None
 
     edge: Edge = Edge()
     limits: Limits = Limits()
+    rates: Rates = Rates()
     retention: Retention = Retention()
     tokens: Tokens = Tokens()
 
@@ -295,6 +299,8 @@ class Definition(NamedTuple):
             return ""
         if self.is_switch:
             return str(self.default).lower()
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
         return f"{self.default:g}" if self.kind is float else str(self.default)
 
 

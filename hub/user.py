@@ -4,6 +4,7 @@ The lock is held while a run of the user's pushes is decided, stored and handed 
 device comes in or becomes live. So whoever holds it knows that everything stored was handed out.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from hub.auth import Grant
 from hub.epochs import NO_STARTS, Epochs
 from hub.frames import changes_frame
 from hub.lock import UserLock
+from hub.rates import Bucket, Buckets
 from hub.store.interface import Incoming, Store, Stored
 from protocol.closing import Closing
 from protocol.history import History
@@ -67,8 +69,10 @@ class User:
         name: str,
         submit: Callable[["User"], None],
         on_idle: Callable[["User"], None],
+        bucket: Bucket | None = None,
     ) -> None:
         self.name = name
+        self.bucket = bucket
         self.guests = 0
         self.history = History("")
         self.epochs = Epochs(NO_STARTS, ())
@@ -182,9 +186,10 @@ class User:
 class Users:
     """Every user that somebody is here for, or that has something under way."""
 
-    def __init__(self, store: Store, submit: Callable[[User], None]) -> None:
+    def __init__(self, store: Store, submit: Callable[[User], None], buckets: Buckets) -> None:
         self._store = store
         self._submit = submit
+        self._buckets = buckets
         self._users: dict[str, User] = {}
 
     @asynccontextmanager
@@ -192,7 +197,8 @@ class Users:
         """Keep a user in memory for as long as this lasts."""
         user = self._users.get(name)
         if user is None:
-            user = self._users[name] = User(name, self._submit, self._retire)
+            bucket = self._buckets.of(name, asyncio.get_running_loop().time())
+            user = self._users[name] = User(name, self._submit, self._retire, bucket)
         user.guests += 1
         try:
             async with user.lock:

@@ -1,5 +1,6 @@
 """What the HTTP listener answers, in JSON, and to whom."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,11 +23,13 @@ def address_of(request: web.Request) -> str:
 
 
 def refusal(
-    request: web.Request, status: HTTPStatus, message: str, allow: str | None = None
+    request: web.Request,
+    status: HTTPStatus,
+    message: str,
+    headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """An answer in mobync's words, and a line in the log."""
     logger.info("request refused", status=status.value, reason=message, address=address_of(request))
-    headers = {"Allow": allow} if allow is not None else None
     return web.Response(
         body=failure(message), status=status, headers=headers, content_type="application/json"
     )

@@ -6,7 +6,8 @@ there are only so many at once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -15,6 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from hub.addresses import TooManyFromThere
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
 from hub.http import admin
@@ -127,7 +129,10 @@ class Desk:
             )
         self._under_way += 1
         try:
-            done = await poll(self._hub, await _body_of(request))
+            with self._hub.addresses.visit(address_of(request)) as address:
+                done = await poll(self._hub, await _body_of(request), address)
+        except TooManyFromThere as error:
+            return refusal(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
         finally:
             self._under_way -= 1
         logger.info(
@@ -198,7 +203,7 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except PollRefused as refused:
-        return refusal(request, refused.status, str(refused))
+        return refusal(request, refused.status, str(refused), _retry_after(refused.retry_after))
     except StoreFailed:
         return refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, "the store failed; try again later")
     except web.RequestPayloadError as error:
@@ -207,9 +212,9 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
         message = f"the body is larger than {request.client_max_size} bytes"
         return refusal(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
     except web.HTTPException as error:
-        return refusal(
-            request, HTTPStatus(error.status), error.reason, allow=error.headers.get("Allow")
-        )
+        allow = error.headers.get("Allow")
+        headers = {"Allow": allow} if allow is not None else None
+        return refusal(request, HTTPStatus(error.status), error.reason, headers)
     except ConnectionError:
         return refusal(request, HTTPStatus.BAD_REQUEST, "the peer went away")
     except Exception:
@@ -221,6 +226,10 @@ def _route(request: web.Request) -> str:
     """Which of the hub's own addresses it is; what a peer wrote there may be a token."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
+
+
+def _retry_after(seconds: float | None) -> Mapping[str, str] | None:
+    return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}
 
 
 async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:

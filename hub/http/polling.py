@@ -5,15 +5,17 @@ read under the user's lock, so that it is one state of the user, the one at the 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import UnsetType
 
+from hub.addresses import EXEMPT, Address
 from hub.auth import Grant, KeysNotHad, admit
 from hub.errors import HubError, Unauthorized
 from hub.hub import Hub
+from hub.rates import Bucket, pay
 from hub.revoking import Revoked
 from hub.store.errors import StoreFailed
 from hub.store.interface import Cursor, Incoming, Store, Stored
@@ -40,6 +42,8 @@ PAGE_BYTES: Final = 256 * 1024
 """What is read from the store at once, so that nobody waits long for a reader."""
 PAGE_KEYS: Final = 500
 """Objects that are read at once, likewise."""
+LONGEST_WAIT: Final = 20.0
+"""Seconds that a request may be kept waiting above a rate: phones give up after 30."""
 INLINE_BYTES: Final = 64 * 1024
 """JSON of this size is dealt with at once; more of it is left to a thread, for others wait."""
 
@@ -51,11 +55,15 @@ _STATUSES: Final = {
 
 
 class PollRefused(HubError):
-    """The client's fault: nothing of its request was stored. `status` says what to do."""
+    """The client's fault: nothing of its request was stored. `status` says what to do.
 
-    def __init__(self, status: HTTPStatus, message: str) -> None:
+    `retry_after` has the seconds after which it may come again (RFC 6585, section 4).
+    """
+
+    def __init__(self, status: HTTPStatus, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
 
 
 class Poll(NamedTuple):
@@ -68,7 +76,7 @@ class Poll(NamedTuple):
     body: bytes
 
 
-async def poll(hub: Hub, body: bytes) -> Poll:
+async def poll(hub: Hub, body: bytes, address: Address = EXEMPT) -> Poll:
     """Store what a client pushes, and tell it what it missed.
 
     Raises:
@@ -77,11 +85,13 @@ async def poll(hub: Hub, body: bytes) -> Poll:
 
     """
     request = await _decode(body)
+    await _wait_for_turn(hub, (address.hellos,), 1)
     grant = await _admit(hub, request)
     edits = await _aside(len(body), edits_of, request, hub.limits.max_depth)
     hub.store.received(grant.user, POLLING_DEVICE, 0)
     async with hub.users.visit(grant.user) as user:
         _check_clock(request, user)
+        await _wait_for_turn(hub, (address.frames, user.bucket), 1 + len(edits))
         if edits:
             await _push(hub, user, grant, edits, len(body))
         view = await _look(hub.store, user, request, edits)
@@ -89,6 +99,16 @@ async def poll(hub: Hub, body: bytes) -> Poll:
     size = sum(len(diff.json_data) for _clock, _key, diff in view.heard.diffs)
     text = await _aside(size, answer, request, edits, view)
     return Poll(user.name, request.logical_clock, len(edits), view.head, text)
+
+
+async def _wait_for_turn(hub: Hub, buckets: Iterable[Bucket | None], tokens: int) -> None:
+    """Above a rate the client is served more slowly; too far above, not at all for now."""
+    known = [bucket for bucket in buckets if bucket is not None]
+    wait = pay(known, tokens, asyncio.get_running_loop().time())
+    if wait > min(LONGEST_WAIT, hub.rates.patience_seconds):
+        message = "far above the rate of this user or address; try again later"
+        raise PollRefused(HTTPStatus.TOO_MANY_REQUESTS, message, wait)
+    await asyncio.sleep(wait)
 
 
 async def _decode(body: bytes) -> Request:

@@ -20,6 +20,7 @@ from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 from hub.auth import Authority, DevAuthority
 from hub.hub import Hub
 from hub.limits import Limits
+from hub.rates import NO_RATES, Rates
 from hub.retention import Retention
 from hub.session import Session
 from hub.store.errors import StoreFailed
@@ -171,9 +172,10 @@ class FakeLink:
     in the buffer, of which `drained` waits for all but a quarter of `high` bytes once it is above.
     """
 
-    address = "test"
-
-    def __init__(self, high: int = 256 * 1024, *, answers_close: bool = True) -> None:
+    def __init__(
+        self, high: int = 256 * 1024, *, answers_close: bool = True, address: str = "test"
+    ) -> None:
+        self.address = address
         self.came = asyncio.get_running_loop().time()
         self.buffered = 0
         self.most_buffered = 0
@@ -392,13 +394,14 @@ async def a_hub(
     authority: Authority | None = None,
     clock: FakeClock | None = None,
     retention: Retention | None = None,
+    rates: Rates = NO_RATES,
     life: str = "",
 ) -> AsyncIterator[Site]:
     """A hub on this file for as long as this lasts."""
     clock = clock or FakeClock()
     store = GatedStore(path, rules(clock, life, retention=retention or Retention()))
     await store.open()
-    hub = Hub(store, authority or DevAuthority(), limits or Limits(), clock)
+    hub = Hub(store, authority or DevAuthority(), limits or Limits(), clock, rates)
     async with hub.running():
         site = Site(hub, store, clock)
         try:

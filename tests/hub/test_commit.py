@@ -60,7 +60,7 @@ async def test_a_busy_user_does_not_keep_another_waiting_for_more_than_its_share
 async def test_a_user_of_large_pushes_has_no_longer_turns_than_one_of_small_ones(
     tmp_path: Path,
 ) -> None:
-    """Turns were counted in pushes: 64 pushes of 1,000 edits kept all others waiting for seconds."""
+    """Turns were counted in pushes: 64 of them with 1,000 edits each kept others for seconds."""
     limits = Limits(max_pushes_under_way=1000)
     async with a_hub(tmp_path / "hub.db", limits=limits) as site:
         first, busy, other = await live(site, "first", "busy", "other")

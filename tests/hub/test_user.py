@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hub.limits import Limits
+from hub.rates import Buckets
 from hub.store.errors import StoreFailed
 from hub.store.interface import Incoming, Stored
 from hub.user import User, Users, Waiting
@@ -163,7 +164,7 @@ async def test_a_user_is_kept_while_somebody_visits_and_forgotten_afterwards(
 ) -> None:
     store = GatedStore(tmp_path / "hub.db", rules())
     await store.open()
-    users = Users(store, lambda _user: None)
+    users = Users(store, lambda _user: None, Buckets(0, 1))
     async with users.visit("ada") as first, users.visit("ada") as second:
         assert first is second
         assert (first.history.log_id, first.head, first.line) == ("log-1", 0, 0)
@@ -185,7 +186,7 @@ async def test_a_user_whom_the_store_could_not_load_is_asked_for_again(tmp_path:
     store = Failing(tmp_path / "hub.db", rules())
     await store.open()
     store.failures = 1
-    users = Users(store, lambda _user: None)
+    users = Users(store, lambda _user: None, Buckets(0, 1))
     with pytest.raises(StoreFailed):
         async with users.visit("ada"):
             pytest.fail("nobody may visit a user of whom nothing is known")
