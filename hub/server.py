@@ -110,6 +110,8 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
         max_ahead=int(limits.max_clock_ahead_seconds * 1000),
         max_object_bytes=limits.max_object_bytes,
         max_depth=limits.max_depth,
+        max_objects=limits.max_objects_per_user,
+        max_bytes=limits.max_bytes_per_user,
         policy=load_policy(settings.policy) if settings.policy else None,
         refill=settings.refill == "on",
         retention=settings.retention,

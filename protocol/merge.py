@@ -54,13 +54,21 @@ class Policy(Protocol):
         """Say whether `user` may make this edit of the object as it stands (None: not there)."""
 
 
+class Room(msgspec.Struct, frozen=True):
+    """What may be added to all that a user has: objects, and bytes of their JSON."""
+
+    objects: int
+    bytes: int
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """All that bears on a decision beside the diffs and the objects.
 
     `clock` is the one that the push takes, `latest` the greatest timestamp (ms) that counts.
     For a push sent `again`: `stored_ids` are those of the diffs that the log holds, `first_clock`
-    is the log's first. `history` is the one that is written, `refill` whether devices may give back
-    what it lacks (section 10). `polled` pushes come from clients that are not one device.
+    is the log's first. `room` is None where there is plenty. `history` is the one that is written,
+    `refill` whether devices may give back what it lacks (section 10). `polled` pushes come from
+    clients that are not one device.
     """
 
     user: str
@@ -75,6 +83,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     max_object_bytes: int = MAX_OBJECT_BYTES
     max_depth: int = MAX_DEPTH
     policy: Policy | None = None
+    room: Room | None = None
     history: History = NO_HISTORY
     refill: bool = True
 
@@ -164,6 +173,7 @@ class _Bench:
         self.refused: list[Refused] = []
         self.ids: list[str] = []
         self.differs = False
+        self.room = terms.room
         self._is_questioned = not terms.refill or (
             terms.read_only or terms.again or terms.policy is not None
         )
@@ -203,8 +213,21 @@ class _Bench:
         )
 
     def keep(self, diff: StoredDiff, held: Held) -> None:
+        if self.room is not None:
+            self.room = self._less(self.room, diff.key, held)
         self.diffs.append(diff)
         self.changed[diff.key] = held
+
+    def _less(self, room: Room, key: Key, held: Held) -> Room:
+        """The room that is left when an object becomes this; what adds nothing always fits."""
+        before = self.changed.get(key) or self.held(key)
+        objects = isinstance(held, Object) - isinstance(before, Object)
+        added = _size(held) - _size(before)
+        if objects > max(room.objects, 0):
+            raise _RejectedError("over_quota", "this user has as many objects as it may")
+        if added > max(room.bytes, 0):
+            raise _RejectedError("over_quota", "this user's objects are as large as they may be")
+        return Room(room.objects - objects, room.bytes - added)
 
     def timestamp(self, diff: Diff) -> int:
         """No later than the hub's clock allows: a device that runs ahead cannot win for ever."""
@@ -423,6 +446,11 @@ def _fitting(bench: _Bench, held: Held) -> Held:
         limit = bench.terms.max_object_bytes
         raise _RejectedError("too_large", f"the object would be {held.size} bytes, above {limit}")
     return held
+
+
+def _size(held: Held | None) -> int:
+    """Bytes of an object's JSON, not the bound that `size` is."""
+    return json_size(held.fields) if isinstance(held, Object) else 0
 
 
 def _refuse_deleted(_bench: _Bench, _index: int, _diff: Diff, _grave: Tombstone) -> None:

@@ -43,7 +43,7 @@ _OBJECTS: Final[Mapping[int, str]] = {
     11: _OBJECT.format("?, ?, ?"),
 }
 """What writes a row of so many columns."""
-_HEAD: Final = "UPDATE users SET head = ? WHERE user_no = ?"
+_HEAD: Final = "UPDATE users SET head = ?, objects = ?, bytes = ? WHERE user_no = ?"
 _DEVICE: Final = "UPDATE devices SET last_push_id = ?, received = ?, seen = ? WHERE device_no = ?"
 _DUE: Final = "UPDATE users SET due = ? WHERE user_no = ?"
 
@@ -76,7 +76,7 @@ def write_step(
     objects = [row for user in users for row in _object_rows(user, now)]
     for columns, rows in groupby(objects, len):
         connection.executemany(_OBJECTS[columns], rows)
-    connection.executemany(_HEAD, [(user.head, user.number) for user in users if user.rows])
+    connection.executemany(_HEAD, [(u.head, u.count, u.bytes, u.number) for u in users if u.rows])
     connection.executemany(_DEVICE, chain.from_iterable(_device_rows(user, now) for user in users))
     connection.executemany(_DUE, _due_rows(users, now, keeps))
     connection.execute("UPDATE hub SET folded = ?", (folded,))

@@ -27,7 +27,7 @@ from hub.store.rows import read_leftovers
 from hub.store.schema import roll_back, value_of
 from hub.store.wal import look_at_wal
 from protocol.history import History
-from protocol.merge import NO_IDS, Policy, Terms, decide
+from protocol.merge import NO_IDS, Policy, Room, Terms, decide
 from protocol.messages import PushOutcome
 
 T = TypeVar("T")
@@ -35,6 +35,9 @@ CHECKPOINT_BYTES: Final = 2 * 2**20
 """Bytes in the WAL, about, from which on a checkpoint is due: it should hold no commit up long."""
 COMMIT_PAGES: Final = 4
 """What a commit costs in the WAL beside its rows, about."""
+PLENTY: Final = 2**53
+LARGEST_PUSH: Final = 32 * 2**20
+"""Bytes by which one push can make a user's objects grow, and more."""
 SEEN_MS: Final = 3_600_000
 """A device that is seen again within an hour is not written down again for that alone."""
 SPARE_SHARE: Final = 32
@@ -62,6 +65,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     max_ahead: int
     max_object_bytes: int
     max_depth: int
+    max_objects: int = PLENTY
+    """Objects of one user."""
+    max_bytes: int = PLENTY
+    """Bytes of their JSON."""
     policy: Policy | None = None
     refill: bool = True
     retention: Retention = Retention()
@@ -176,6 +183,7 @@ class Ledger:
             return False
         now, keeps = self._rules.now(), self._rules.retention
         with self._transaction(connection, synchronous="NORMAL") as memory:
+            memory.measure(users)
             write_epochs(connection, users, memory.starts)
             object_bytes = write_step(connection, users, memory.folded(users), now, keeps)
         self._count(sum(user.weight for user in users), object_bytes)
@@ -292,14 +300,28 @@ class Ledger:
         device = memory.device(user, incoming.device)
         if not incoming.polled and incoming.push_id <= device.last_push_id:
             return None
-        terms = self._terms(incoming, user, page)
+        terms = self._terms(incoming, user, page, self._room(incoming, user, memory))
         outcome = decide(incoming.diffs, partial(memory.held, user), terms)
         if incoming.polled and terms.stored_ids.issuperset(outcome.ids):
             return None
         seq = memory.append(user, device, incoming.push_id, outcome.objects)
         return page.append(seq, user, device, incoming.push_id, outcome)
 
-    def _terms(self, incoming: Incoming, user: UserEntry, page: LogPage) -> Terms:
+    def _room(self, incoming: Incoming, user: UserEntry, memory: Memory) -> Room | None:
+        """What the user may still add; None: more than any push does."""
+        rules = self._rules
+        has_plenty = (
+            user.count + len(incoming.diffs) <= rules.max_objects
+            and user.bytes + LARGEST_PUSH <= rules.max_bytes
+        )
+        if has_plenty:
+            return None
+        memory.measure((user,))
+        return Room(rules.max_objects - user.count, rules.max_bytes - user.bytes)
+
+    def _terms(
+        self, incoming: Incoming, user: UserEntry, page: LogPage, room: Room | None
+    ) -> Terms:
         rules = self._rules
         first, ids = user.head + 1, NO_IDS
         if incoming.again or incoming.polled:
@@ -319,6 +341,7 @@ class Ledger:
             max_object_bytes=rules.max_object_bytes,
             max_depth=rules.max_depth,
             policy=rules.policy,
+            room=room,
             history=user.history,
             refill=rules.refill,
         )

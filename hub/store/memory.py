@@ -30,7 +30,8 @@ FROM log JOIN users USING (user_no) JOIN devices USING (device_no)
 WHERE log.seq > (SELECT folded FROM hub) AND log.clock > users.head ORDER BY log.seq
 """
 _USER: Final = """
-SELECT user_no, name, head, line, dropped, held, due, log_id, continues, opened
+SELECT
+  user_no, name, head, line, dropped, held, due, objects, bytes, log_id, continues, opened
 FROM users WHERE name = ?
 """
 _RESTORED: Final = "SELECT EXISTS (SELECT 1 FROM users WHERE opened > 0)"
@@ -63,13 +64,16 @@ class UserEntry:
     `rows` are the rows of the log that are not folded, `objects` and `changed_devices` what they
     changed. `behind_from` is above every row before the first of them. The log begins behind the
     clock `dropped`; there may be more to drop at `due` (ms), or once devices have passed `held`.
+    There are `count` objects, of about so many `bytes` of JSON; less, if it is not folded yet.
     `began` has the epochs in which it pushed, and its clocks when they began, as the file has them.
     """
 
     __slots__ = (
         "began",
         "behind_from",
+        "bytes",
         "changed_devices",
+        "count",
         "devices",
         "dropped",
         "due",
@@ -93,6 +97,8 @@ class UserEntry:
         dropped: int = 0,
         held: int | None = None,
         due: int | None = None,
+        count: int = 0,
+        size: int = 0,
     ) -> None:
         self.number = number
         self.name = name
@@ -102,6 +108,8 @@ class UserEntry:
         self.dropped = dropped
         self.held = held
         self.due = due
+        self.count = count
+        self.bytes = size
         self.devices: dict[str, DeviceEntry] = {}
         self.began: list[tuple[int, int]] = []
         self.behind_from = 0
@@ -204,6 +212,15 @@ class Memory:
         left = (user.behind_from for user in self.behind.values() if user.number not in done)
         return next(left, self.seq + 1) - 1
 
+    def measure(self, users: Iterable[UserEntry]) -> None:
+        """Give what these users have unfolded its true size; call it before it is folded."""
+        for user in users:
+            measured = {key: _measured(held) for key, held in user.objects.items()}
+            user.bytes += sum(map(_bytes, measured.values())) - sum(
+                map(_bytes, user.objects.values())
+            )
+            user.objects = measured
+
     def forget_unfolded(self, users: Iterable[UserEntry]) -> None:
         """The file knows all of these users; keep what may be wanted soon, within bounds."""
         for user in users:
@@ -211,7 +228,7 @@ class Memory:
             self.large.pop(user.number, None)
             self.unfolded -= len(user.rows)
             for key, held in user.objects.items():
-                self._keep((user.number, key), _measured(held))
+                self._keep((user.number, key), held)
             user.rows, user.objects, user.changed_devices = [], {}, {}
         self.trim()
 
@@ -227,10 +244,18 @@ class Memory:
         self.unfolded += 1
         user.head += 1
         user.rows.append(seq)
+        self._count(user, objects)
         user.objects.update(objects)
         device.last_push_id = max(device.last_push_id, push_id)
         if len(user.objects) >= LARGE:
             self.large[user.number] = user
+
+    def _count(self, user: UserEntry, objects: Mapping[Key, Held]) -> None:
+        """Count what there is more or less. What there was is here: the decision asked for it."""
+        for key, held in objects.items():
+            before = user.objects.get(key) or self._objects.get((user.number, key))
+            user.count += isinstance(held, Object) - isinstance(before, Object)
+            user.bytes += _bytes(held) - _bytes(before)
 
     def _fall_behind(self, user: UserEntry, device: DeviceEntry, seq: int) -> None:
         user.changed_devices[device.number] = device
@@ -298,5 +323,9 @@ def _measured(held: Held) -> Held:
     return Object(created, clock, fields, stamps, json_size(fields), held.refilled, held.seen)
 
 
+def _bytes(held: Held | None) -> int:
+    return held.size if isinstance(held, Object) else 0
+
+
 def _weight(held: Held) -> int:
-    return OBJECT_ROOM + (held.size if isinstance(held, Object) else 0)
+    return OBJECT_ROOM + _bytes(held)

@@ -40,7 +40,9 @@ CREATE TABLE users (
     held INTEGER,                      -- what is next to go waits for a device to pass this clock
     due INTEGER,                       -- ms: when there may be something to drop again
     continues TEXT,                    -- older histories and the clocks up to which they are shared
-    opened INTEGER NOT NULL DEFAULT 0  -- ms: when this history began to differ from those; 0: first
+    opened INTEGER NOT NULL DEFAULT 0, -- ms: when this history began to differ from those; 0: first
+    objects INTEGER NOT NULL DEFAULT 0, -- how many the user has,
+    bytes INTEGER NOT NULL DEFAULT 0   -- and how large they are as JSON, all as of `head`
 ) STRICT;
 CREATE INDEX users_due ON users (due) WHERE due IS NOT NULL;
 

@@ -64,6 +64,11 @@ CREATE TABLE revocations (
     until INTEGER,
     PRIMARY KEY (kind, user, device, token)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE users ADD COLUMN objects INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE users SET (objects, bytes) = (
+    SELECT count(*), coalesce(sum(length(CAST(fields AS BLOB))), 0) FROM objects
+    WHERE objects.user_no = users.user_no AND fields IS NOT NULL);
 """,
 }
 """What makes the next format of each older one. A device or a deletion of which the old file does
