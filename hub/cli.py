@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 REFUSED: Final = 2
 
+_WIDEST_DEFAULT: Final = 12
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _BEGIN_FOOTER: Final = """\
 Try it on this machine:   mobync-hub serve --dev
@@ -313,18 +314,16 @@ def _row(item: Definition) -> dict[str, str | None]:
 
 
 def _table() -> Table:
-    table = Table(
-        Column("Flag, environment, TOML", no_wrap=True),
-        "Default",
-        "What it is for",
-        title="Settings",
-    )
+    table = Table(title="Settings")
+    table.add_column("Flag, environment, TOML", no_wrap=True)
+    table.add_column("Default", max_width=_WIDEST_DEFAULT, overflow="fold")
+    table.add_column("What it is for")
     for group in GROUPS:
         table.add_section()
         table.add_row(Text(group, style="bold"))
         for item in DEFINITIONS:
             if item.group == group:
-                table.add_row(_names(item), item.shown_default, item.help)
+                table.add_row(_names(item), item.shown_default, Text(item.help))
     return table
 
 
