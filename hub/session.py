@@ -32,7 +32,7 @@ from hub.rates import Bucket, pay
 from hub.revoking import Revocations, Revoked
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
-from hub.store.interface import Incoming, Store, Stored
+from hub.store.interface import DeviceStanding, Incoming, Store, Stored
 from hub.user import User, Users, Waiting
 from protocol import closing
 from protocol.closing import Closing
@@ -192,10 +192,11 @@ class Session:
         """Answer the hello. Under the lock nothing is stored: the older socket is fenced off."""
         services = self._services
         async with user.lock:
+            standing = await services.store.device(user.name, self.device)
+            self._check_others(standing)
             self._enter(user)
             self.note_seen()
             await self._meet_what_was_lost(hello, user)
-            standing = await services.store.device(user.name, self.device)
             if self.is_closed:
                 return
             place = place_of(hello, user)
@@ -229,6 +230,11 @@ class Session:
             "this file was put back to an older copy", user=user.name, device=self.device,
             seen=hello.logical_clock, shared=clock, log_id=user.history.log_id,
         )  # fmt: skip
+
+    def _check_others(self, standing: DeviceStanding) -> None:
+        most = self._services.limits.max_known_devices
+        if standing.others >= most:
+            raise Refusal(closing.FORBIDDEN, f"this user has {most} other devices, and may no more")
 
     def _enter(self, user: User) -> None:
         others = user.devices.keys() - {self.device}

@@ -32,11 +32,15 @@ class UserStanding(NamedTuple):
 
 
 class DeviceStanding(NamedTuple):
-    """A device's last stored push, how far it has `received`, and outcomes since then."""
+    """A device's last stored push, how far it has `received`, and outcomes since then.
+
+    Of a device that was never seen: how many `others` of its user were seen lately.
+    """
 
     last_push_id: int
     received: int
     outcomes: Sequence[PushOutcome]
+    others: int = 0
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):

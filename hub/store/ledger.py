@@ -137,9 +137,11 @@ class Ledger:
     def device(self, user: str, name: str, connection: sqlite3.Connection) -> DeviceStanding:
         """How a device stands."""
         owner = self._remember(connection).known_user(user)
-        device = owner.devices.get(name) if owner else None
-        if owner is None or device is None:
+        if owner is None:
             return DeviceStanding(0, 0, ())
+        device = owner.devices.get(name)
+        if device is None:
+            return DeviceStanding(0, 0, (), self._seen_lately(owner))
         place = {"user": owner.number, "device": device.number, "received": device.received}
         outcomes = [
             PushOutcome(push_id, tuple(leftovers.lost), tuple(leftovers.rejected))
@@ -147,6 +149,13 @@ class Ledger:
             if (leftovers := read_leftovers(refused)).lost or leftovers.rejected
         ]
         return DeviceStanding(device.last_push_id, device.received, outcomes)
+
+    def _seen_lately(self, user: UserEntry) -> int:
+        since = self._rules.now() - self._rules.retention.device_ms
+        return sum(
+            device.seen > since or device.number in user.changed_devices
+            for device in user.devices.values()
+        )
 
     def commit(
         self, group: Sequence[Incoming], connection: sqlite3.Connection

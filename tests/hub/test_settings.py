@@ -12,6 +12,7 @@ from hub.edge import Edge
 from hub.errors import SettingsError
 from hub.limits import Limits
 from hub.loading import load
+from hub.rates import Rates
 from hub.retention import Retention
 from hub.settings import DEFINITIONS, GROUPS, Definition, Settings
 from hub.tokens import JwksPlace, Tokens
@@ -100,7 +101,13 @@ def test_every_setting_has_names_of_its_own_a_group_and_a_help() -> None:
 
 
 def test_every_field_of_settings_and_of_its_tables_is_a_setting() -> None:
-    tables = {"edge": Edge, "limits": Limits, "retention": Retention, "tokens": Tokens}
+    tables = {
+        "edge": Edge,
+        "limits": Limits,
+        "rates": Rates,
+        "retention": Retention,
+        "tokens": Tokens,
+    }
     inner = {name for table in tables.values() for name in table.__struct_fields__}
     fields = {*Settings.__struct_fields__, *inner} - tables.keys()
     assert {item.name for item in DEFINITIONS} == fields

@@ -266,6 +266,30 @@ async def test_one_user_has_no_more_devices_connected_than_allowed(tmp_path: Pat
 
 
 @in_virtual_time
+async def test_one_user_has_no_more_devices_than_allowed_and_those_long_gone_do_not_count(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(max_known_devices=2)
+    async with a_hub(tmp_path / "hub.db", limits=limits) as site:
+        for name in ("first", "second"):
+            device = await site.live(name)
+            device.push(1, create(name))
+            await device.hear()
+            device.vanish()
+            await site.gone(device)
+        third = site.connect()
+        third.hello("third")
+        frames = await third.hear_all()
+        assert [frame["code"] for frame in frames] == ["forbidden"]
+        assert "2 other devices" in frames[0]["message"]
+        await site.live("second")
+        await site.live("third", "bob")
+        await site.store._fold()
+        site.clock.advance(31 * 86_400)
+        await site.live("third")
+
+
+@in_virtual_time
 async def test_a_device_refused_for_want_of_room_does_not_replace_or_disturb_anybody(
     tmp_path: Path,
 ) -> None:
