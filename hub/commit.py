@@ -1,8 +1,9 @@
 """Group commit: everything that waits, of all users, goes into the next transaction.
 
 One task, the only one that commits, and no session ever cancels it. Users take turns: a user
-whose pushes did not all fit into a group goes to the end of the line. What fits is counted in diffs
-as well as in pushes, for a push of a thousand takes the time of hundreds.
+whose pushes did not all fit into a group goes to the end of the line. What fits is counted in
+diffs, for a push of a hundred takes the time of dozens. Whoever has much to store lets those with
+little go first, once: their group is short, and they need not wait for his.
 """
 
 import asyncio
@@ -16,11 +17,11 @@ from hub.store.interface import Store, Stored
 from hub.user import User, Waiting
 
 MOST_PER_USER: Final = 64
-"""Pushes of one user in one group, so that nobody waits long behind a busy one."""
+"""Diffs from which on a user's turn is over, so that nobody waits long behind a busy one."""
 MOST_PER_GROUP: Final = 512
-MOST_DIFFS_PER_USER: Final = 256
-"""Diffs from which on a user's turn is over: about what a sync of the disk takes, or two."""
-MOST_DIFFS_PER_GROUP: Final = 1024
+"""Diffs from which on a group takes no more users."""
+MUCH: Final = 32
+"""Diffs above which a turn is a long one."""
 
 logger: Final = structlog.get_logger("commit")
 
@@ -50,6 +51,7 @@ class GroupCommit:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._line: dict[User, None] = {}
+        self._let_others_go: set[User] = set()
         self._something_waits = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -82,17 +84,29 @@ class GroupCommit:
 
     def _take_turns(self) -> Iterator[Turn]:
         """Take the users in line whose lock is free; the others come back when theirs is."""
-        pushes, diffs = MOST_PER_GROUP, MOST_DIFFS_PER_GROUP
-        for user in tuple(self._line):
-            if pushes <= 0 or diffs <= 0:
+        room = MOST_PER_GROUP
+        for user in self._those_who_go():
+            if room <= 0:
                 self._something_waits.set()
                 return
             del self._line[user]
             if user.lock.try_acquire():
-                run = user.next_run(min(pushes, MOST_PER_USER), min(diffs, MOST_DIFFS_PER_USER))
-                pushes -= len(run)
-                diffs -= sum(len(waiting.incoming.diffs) for waiting in run)
+                run = user.next_run(min(room, MOST_PER_USER))
+                room -= sum([len(waiting.incoming.diffs) for waiting in run])
                 yield Turn(user, run)
+
+    def _those_who_go(self) -> Sequence[User]:
+        """All in line; but who has much lets those with little go first, and then goes himself."""
+        line = tuple(self._line)
+        if len(line) == 1:
+            return line
+        much = {user for user in line if user.has_more_than(MUCH)} - self._let_others_go
+        if not much or len(much) == len(line):
+            self._let_others_go.clear()
+            return line
+        self._let_others_go = much
+        self._something_waits.set()
+        return [user for user in line if user not in much]
 
     async def _commit(self, turns: Sequence[Turn]) -> Committed:
         group = [waiting.incoming for turn in turns for waiting in turn.run]

@@ -146,13 +146,20 @@ class User:
         for waiting in dropped:
             waiting.pusher.failed(waiting)
 
-    def next_run(self, most: int, diffs: int) -> Sequence[Waiting]:
+    def has_more_than(self, diffs: int) -> bool:
+        """Whether more than so many diffs wait."""
+        waiting = iter(self.waiting)
+        while diffs >= 0 and (push := next(waiting, None)) is not None:
+            diffs -= len(push.incoming.diffs)
+        return diffs < 0
+
+    def next_run(self, diffs: int) -> Sequence[Waiting]:
         """Take pushes that wait, in the order in which they came; under the lock.
 
-        They are `most` at most, and only the last may go beyond so many diffs: one has to be whole.
+        Only the last of them may go beyond so many diffs, for a push has to be whole.
         """
         run: list[Waiting] = []
-        while self.waiting and len(run) < most and diffs > 0:
+        while self.waiting and diffs > 0:
             run.append(self.waiting.popleft())
             diffs -= len(run[-1].incoming.diffs)
         return run

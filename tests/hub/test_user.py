@@ -118,7 +118,7 @@ def test_a_device_that_comes_back_takes_the_place_of_its_older_self() -> None:
     for push in (waiting(older, 1), waiting(other, 1, "laptop"), waiting(older, 2)):
         user.push(push)
     assert user.enter("phone", newer) is older
-    assert [push.pusher for push in user.next_run(10, 100)] == [other]
+    assert [push.pusher for push in user.next_run(10)] == [other]
     assert list(user.live) == ["laptop"]
     user.leave("phone", older)
     assert user.devices == {"phone": newer, "laptop": other}
@@ -128,18 +128,18 @@ def test_a_run_takes_pushes_in_order_and_no_more_than_asked() -> None:
     user, pusher = Line().user(), Device()
     for push_id in range(1, 6):
         user.push(waiting(pusher, push_id))
-    assert [push.incoming.push_id for push in user.next_run(3, 100)] == [1, 2, 3]
-    assert [push.incoming.push_id for push in user.next_run(3, 100)] == [4, 5]
-    assert list(user.next_run(3, 100)) == []
+    assert [push.incoming.push_id for push in user.next_run(3)] == [1, 2, 3]
+    assert [push.incoming.push_id for push in user.next_run(3)] == [4, 5]
+    assert list(user.next_run(3)) == []
 
 
 def test_a_run_ends_behind_the_push_that_reaches_its_diffs() -> None:
     user, pusher = Line().user(), Device()
     for push_id in range(1, 6):
         user.push(waiting(pusher, push_id, diffs=10))
-    assert [push.incoming.push_id for push in user.next_run(100, 20)] == [1, 2]
-    assert [push.incoming.push_id for push in user.next_run(100, 11)] == [3, 4]
-    assert [push.incoming.push_id for push in user.next_run(100, 1)] == [5]
+    assert [push.incoming.push_id for push in user.next_run(20)] == [1, 2]
+    assert [push.incoming.push_id for push in user.next_run(11)] == [3, 4]
+    assert [push.incoming.push_id for push in user.next_run(1)] == [5]
 
 
 def test_a_user_with_more_to_store_lines_up_again_when_its_lock_is_free() -> None:
@@ -148,11 +148,11 @@ def test_a_user_with_more_to_store_lines_up_again_when_its_lock_is_free() -> Non
     assert user.lock.try_acquire()
     user.push(waiting(pusher, 1))
     user.push(waiting(pusher, 2))
-    list(user.next_run(1, 100))
+    list(user.next_run(1))
     user.lock.release()
     assert line.submitted == ["ada"] * 3
     assert user.lock.try_acquire()
-    list(user.next_run(1, 100))
+    list(user.next_run(1))
     user.lock.release()
     assert line.submitted == ["ada"] * 3
     assert line.idle == ["ada"]
