@@ -158,6 +158,9 @@ class User:
 
         Only the last of them may go beyond so many diffs, for a push has to be whole.
         """
+        if len(self.waiting) == 1:  # as it nearly always is
+            only, self.waiting = self.waiting, deque()
+            return only
         run: list[Waiting] = []
         while self.waiting and diffs > 0:
             run.append(self.waiting.popleft())

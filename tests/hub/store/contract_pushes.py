@@ -28,10 +28,11 @@ class PushContract:
         assert (await (await bench.reopen()).user("ada"))[:3] == first[:3]
 
     async def test_a_device_never_seen_has_all_zeros(self, bench: Bench) -> None:
-        assert tuple(await bench.store.device("nobody", "phone")) == (0, 0, ())
+        assert tuple(await bench.store.device("nobody", "phone")) == (0, 0, (), 0)
         await stored(bench, push(1, create("a")))
         standing = await bench.store.device("ada", "laptop")
         assert (standing.last_push_id, standing.received, list(standing.outcomes)) == (0, 0, [])
+        assert standing.others == 1
 
     async def test_users_never_see_each_others_data(self, bench: Bench) -> None:
         await stored(bench, push(1, create("a", n=1)), push(1, create("a", n=2), user="bob"))
