@@ -116,4 +116,3 @@ class Addresses:
         if isinstance(address, IPv6Address):
             return str(ip_network((address, _NETWORK_BITS), strict=False))
         return str(address)
-

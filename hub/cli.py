@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 import orjson
 import rich_click as click
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from hub.errors import HubError, SettingsError, Unauthorized

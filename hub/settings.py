@@ -216,8 +216,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-
-
 def shown(value: object) -> str:
     """A value as it was given, cut where it is long."""
     text = repr(value)

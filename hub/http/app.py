@@ -56,7 +56,7 @@ async def listening(
     health, silent = Health(hub), Silent(hub.limits)
     whose = [knowing_peers(proxies_of(settings.edge), silent), of_pages(settings.pages)]
     runner = web.AppRunner(
-        make_app(hub, _routes(hub, health, settings), whose),
+        make_app(hub, routes_of(hub, health, settings), whose),
         access_log=None,
         auto_decompress=False,  # nobody needs it, and a bomb would keep everybody waiting
         keepalive_timeout=IDLE_SECONDS,
@@ -92,7 +92,8 @@ def _url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _routes(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
+def routes_of(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
+    """All routes that these settings open."""
     desk, admin_token = Desk(hub, health), settings.tokens.admin_token_file
     return [
         web.post(PATH, desk.sync),
@@ -103,7 +104,7 @@ def _routes(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteD
 
 
 def make_app(
-    hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware]
+    hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware] = ()
 ) -> web.Application:
     """Some routes, and around them what holds for every request; `whose` asks who makes it."""
     middlewares = [_in_time, *whose, _as_json]

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from hub.auth import JwtAuthority
 from hub.cli import main
-from hub.http.app import make_app
+from hub.http.app import make_app, routes_of
 from hub.limits import Limits
 from protocol.messages import FromDevice
 from tests.hub.apart.two import (
@@ -31,6 +31,7 @@ from tests.hub.apart.two import (
     adas_hub,
     comparable,
     edit,
+    settings_in,
     talking,
     token,
 )
@@ -270,6 +271,20 @@ async def _serving(hub: ServedHub, _hers: Hers) -> Answers:
     return await asked(hub, "GET", "/readyz?user=ada", headers=bearer)
 
 
+@way("POST /admin/revoke", "with tokens of users, and with none", *["401"] * 3)
+async def _revoke(hub: ServedHub, _hers: Hers) -> Answers:
+    said = {"user": "ada"}
+    tokens = ("", f"Bearer {token('ada')}", f"Bearer {token('mallory')}")
+    headers = [{"Authorization": each} if each else {} for each in tokens]
+    return [await asked(hub, "POST", "/admin/revoke", json=said, headers=h) for h in headers]
+
+
+@way("GET /admin/revoke", "with her token", "401")
+async def _revoked(hub: ServedHub, _hers: Hers) -> Answers:
+    bearer = {"Authorization": f"Bearer {token('ada')}"}
+    return await asked(hub, "GET", "/admin/revoke", headers=bearer)
+
+
 @way("anything else over HTTP", "that a careless server would have", *["404"] * 7)
 async def _no_such_route(hub: ServedHub, _hers: Hers) -> Answers:
     paths = ("/", "/users/ada", "/sync/ada", "/hub.db", "/%2e%2e/hub.db", "/metrics", "/settings")
@@ -306,10 +321,11 @@ def errors_in(answers: Any) -> Iterator[str]:
                 yield from errors_in(each)
 
 
-def test_each_message_and_each_endpoint_was_tried() -> None:
+def test_each_message_and_each_endpoint_was_tried(tmp_path: Path) -> None:
     """One that is added is tried, too, or this fails."""
     messages = {kind.__struct_config__.tag for kind in get_args(FromDevice)}
-    app = make_app(SimpleNamespace(limits=Limits()), SimpleNamespace())  # type: ignore[arg-type]  # never asked
+    hub: Any = SimpleNamespace(limits=Limits())
+    app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path)))
     routes = {
         (route.method, getattr(route.resource, "canonical", "")) for route in app.router.routes()
     }
@@ -363,7 +379,19 @@ async def test_each_user_has_their_own_behind_a_backup_and_a_restore(data: Path)
         assert (NOTES in json.dumps(more), '"own"' in json.dumps(more)) == (True, False)
 
 
+async def test_who_is_revoked_is_the_one_who_was_named_and_nobody_else(data: Path) -> None:
+    for name in ("mallory", "mallory ", "MALLORY", "%", "m*"):
+        said = verb("revoke", "user", name, "--data", data)
+        assert (said.exit_code, HERS in said.output) == (0, False)
+    async with a_hub(data.parent) as hub:
+        [refused, *_] = await greeted(hub, token("mallory"), "new")
+        assert refused["code"] == "forbidden"
+        [welcome, *_] = await greeted(hub, token("ada"), "phone")
+        assert welcome["user"] == "ada"
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
-    assert set(main.commands) == {"serve", "settings", "token", "backup", "restore", "refills"}
+    tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
+    assert set(main.commands) == tried
     assert HERS not in verb("settings").output

@@ -19,6 +19,7 @@ from websockets.typing import Subprotocol
 
 from hub.auth import Grant, Secret, make_token
 from hub.settings import Settings
+from hub.tokens import Tokens
 from tests.hub.http.served import Json, ServedHub, serve
 from tests.hub.store.asking import asked
 
@@ -164,8 +165,12 @@ async def a_hub(folder: Path) -> AsyncIterator[ServedHub]:
 
 
 def settings_in(folder: Path) -> Settings:
-    secret, data = folder / "secret", folder / "hub.db"
-    return Settings(token_secret_file=secret, port=0, http_port=0, data=data)
+    """With the operator's way in open: nobody but the operator may go it."""
+    secret, data, admin = folder / "secret", folder / "hub.db", folder / "admin"
+    admin.write_text("the token of the operator, whom users do not know")
+    admin.chmod(0o600)
+    tokens = Tokens(admin_token_file=admin)
+    return Settings(token_secret_file=secret, port=0, http_port=0, data=data, tokens=tokens)
 
 
 @asynccontextmanager
