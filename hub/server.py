@@ -153,6 +153,7 @@ def listener_for(hub: Hub, settings: Settings, identity: Identity | None = None)
     return Listener(
         hub.serve,
         terms,
+        hub.addresses,
         max_handshakes=limits.max_ungreeted,
         ping_seconds=limits.ping_seconds,
         ping_timeout_seconds=limits.ping_timeout_seconds,

@@ -42,13 +42,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 class Handshake(asyncio.Protocol):
     """A connection that has not yet become a WebSocket.
 
-    One that takes too long is cut off, and so is one that comes when there are too many.
+    One that takes too long is cut off, and so is one that comes when there are too many, in all or
+    from its address: `admit` says so.
     """
 
     def __init__(
         self,
         terms: Terms,
-        admit: Callable[["Handshake"], bool],
+        admit: Callable[["Handshake", str], bool],
         opened: Callable[[WebSocketLink], None],
         over: Callable[["Handshake"], None],
     ) -> None:
@@ -66,7 +67,7 @@ class Handshake(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_at(self._came + self._terms.seconds, self.abort)
-        if not self._admit(self):
+        if not self._admit(self, connected_from(self._transport)):
             self.abort()
 
     def data_received(self, data: bytes) -> None:

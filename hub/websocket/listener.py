@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from hub.addresses import Address, Addresses
 from hub.tls.front import tls_options
 from hub.tls.identity import Shows
 from hub.websocket.connection import WebSocketLink
@@ -27,6 +28,7 @@ class Listener:
         self,
         serve: Callable[[WebSocketLink], Awaitable[None]],
         terms: Terms,
+        addresses: Addresses,
         *,
         max_handshakes: int,
         ping_seconds: float,
@@ -35,10 +37,11 @@ class Listener:
     ) -> None:
         self._serve = serve
         self._terms = terms
+        self._addresses = addresses
         self._max_handshakes = max_handshakes
         self._options = tls_options(identity, most=max_handshakes, seconds=terms.seconds)
         self._is_closed = False
-        self._handshakes: set[Handshake] = set()
+        self._handshakes: dict[Handshake, Address] = {}
         self._links: dict[WebSocketLink, asyncio.Task[None]] = {}
         self._keep_alive = KeepAlive(self._links.keys(), ping_seconds, ping_timeout_seconds)
 
@@ -83,13 +86,20 @@ class Listener:
 
     def _arrive(self) -> Handshake:
         """Take a connection; it is known here once it has come through TLS, if that is spoken."""
-        return Handshake(self._terms, self._admit, self._begin, self._handshakes.discard)
+        return Handshake(self._terms, self._admit, self._begin, self._over)
 
-    def _admit(self, handshake: Handshake) -> bool:
+    def _admit(self, handshake: Handshake, where: str) -> bool:
         if len(self._handshakes) >= self._max_handshakes or self._is_closed:
             return False
-        self._handshakes.add(handshake)
-        return True
+        address = self._addresses.enter(where, asyncio.get_running_loop().time())
+        self._handshakes[handshake] = address
+        return self._addresses.has_room(address)
+
+    def _over(self, handshake: Handshake) -> None:
+        address = self._handshakes.pop(handshake, None)
+        if address is not None:
+            self._addresses.greeted(address)
+            self._addresses.leave(address)
 
     def _begin(self, link: WebSocketLink) -> None:
         task = asyncio.ensure_future(self._serve(link))

@@ -141,7 +141,9 @@ class _Caller:
             max_frame_bytes=100_000, send_buffer_bytes=100_000,
             seconds=site.hub.limits.hello_seconds,
         )  # fmt: skip
-        self._handshake = Handshake(terms, lambda _self: True, self._open, lambda _self: None)
+        self._handshake = Handshake(
+            terms, lambda _self, _where: True, self._open, lambda _self: None
+        )
         self._line.protocol = self._handshake
         self._handshake.connection_made(self._line)
 

@@ -2,16 +2,22 @@
 
 import asyncio
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from hub.addresses import EXEMPT, Addresses, TooManyFromThere
+from hub.edge import Edge
 from hub.errors import SettingsError
+from hub.forwarded import proxies_of
 from hub.limits import Limits
 from hub.rates import NO_RATES, Bucket, Buckets, Rates, pay
+from hub.settings import Settings
 from tests.hub.fakes import Site, a_hub, code, create, in_virtual_time, settled
+from tests.hub.http.served import serve
 
-ELSEWHERE = "192.0.2.7:5000"
+ELSEWHERE = "192.0.2.7"
 
 
 def test_a_bucket_gives_what_it_holds_at_once_and_then_what_comes_back() -> None:
@@ -62,10 +68,9 @@ ADDRESS_RATES = Rates(user_rate=0)
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("192.0.2.7:1", "192.0.2.7:2"),
-        ("192.0.2.7:1", "[::ffff:192.0.2.7]:1"),
-        ("[2001:db8::1]:1", "[2001:db8::ffff:2]:1"),
-        ("2001:db8::1", "[2001:db8::1]:443"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7", "::ffff:192.0.2.7"),
+        ("2001:db8::1", "2001:db8::ffff:2"),
     ],
 )
 def test_these_are_one_address(one: str, other: str) -> None:
@@ -75,14 +80,14 @@ def test_these_are_one_address(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("192.0.2.7:1", "192.0.2.8:1"), ("[2001:db8::1]:1", "[2001:db8:0:1::1]:1")],
+    [("192.0.2.7", "192.0.2.8"), ("2001:db8::1", "2001:db8:0:1::1")],
 )
 def test_these_are_two_addresses(one: str, other: str) -> None:
     addresses = Addresses(Limits(), ADDRESS_RATES)
     assert addresses.enter(one, 0.0) is not addresses.enter(other, 0.0)
 
 
-@pytest.mark.parametrize("where", ["127.0.0.1:1", "[::1]:1", "?", "test", ""])
+@pytest.mark.parametrize("where", ["127.0.0.1", "::1", "?", "test", ""])
 def test_loopback_is_exempt_and_so_is_what_is_no_address(where: str) -> None:
     assert Addresses(Limits(), ADDRESS_RATES).enter(where, 0.0) is EXEMPT
 
@@ -90,7 +95,7 @@ def test_loopback_is_exempt_and_so_is_what_is_no_address(where: str) -> None:
 def test_the_operator_says_who_is_exempt() -> None:
     addresses = Addresses(Limits(), Rates(exempt=("192.0.2.0/24",)))
     assert addresses.enter(ELSEWHERE, 0.0) is EXEMPT
-    assert addresses.enter("127.0.0.1:1", 0.0) is not EXEMPT
+    assert addresses.enter("127.0.0.1", 0.0) is not EXEMPT
 
 
 def test_an_address_that_left_in_debt_comes_back_in_debt() -> None:
@@ -109,7 +114,7 @@ async def test_requests_from_an_address_count_while_they_last() -> None:
     with addresses.visit(ELSEWHERE):
         with pytest.raises(TooManyFromThere), addresses.visit(ELSEWHERE):
             pass
-        with addresses.visit("192.0.2.8:1"):
+        with addresses.visit("192.0.2.8"):
             pass
     with addresses.visit(ELSEWHERE):
         pass
@@ -211,7 +216,7 @@ async def test_hellos_from_one_address_come_in_at_its_rate_and_others_at_once(
         links = [site.connect(address=ELSEWHERE) for _ in range(8)]
         for number, link in enumerate(links):
             link.hello(f"d{number}")
-        other = site.connect(address="192.0.2.8:1")
+        other = site.connect(address="192.0.2.8")
         other.hello("other", "bob")
         await other.hear_until("ready")
         assert loop.time() - begun < 0.1
@@ -243,6 +248,56 @@ async def test_an_address_has_so_many_connections_and_so_many_that_say_nothing(
         third, fourth = (site.connect(address=ELSEWHERE) for _ in range(2))
         await settled()
         assert [code(third), code(fourth)] == [None, 4429]
-        near = [site.connect(address="127.0.0.1:1") for _ in range(5)]
+        near = [site.connect(address="127.0.0.1") for _ in range(5)]
         await settled()
         assert [code(link) for link in near] == [None] * 5
+
+
+async def is_cut_off(reader: asyncio.StreamReader) -> bool:
+    """Whether the hub hangs up at once; it waits ten seconds for those whom it lets in."""
+    try:
+        async with asyncio.timeout(1.0):
+            return await reader.read(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+async def hang_up(*lines: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    for _reader, writer in lines:
+        writer.close()
+    closed = (writer.wait_closed() for _reader, writer in lines)
+    await asyncio.gather(*closed, return_exceptions=True)
+
+
+async def test_one_address_cannot_take_all_the_handshakes(tmp_path: Path) -> None:
+    """Somebody opened 2,000 connections and said nothing, and nobody else came in meanwhile."""
+    settings = msgspec.structs.replace(
+        settings_in_folder(tmp_path),
+        limits=Limits(max_ungreeted_per_address=3),
+        rates=Rates(exempt=()),
+    )
+    async with serve(settings) as hub, asyncio.TaskGroup() as tasks:
+        host, port = urlsplit(hub.websocket_url).hostname, urlsplit(hub.websocket_url).port
+        lines = [await asyncio.open_connection(host, port) for _ in range(5)]
+        looks = [tasks.create_task(is_cut_off(reader)) for reader, _writer in lines]
+        assert [await look for look in looks] == [False] * 3 + [True] * 2
+        await hang_up(*lines)
+        another = await asyncio.open_connection(host, port)
+        assert not await is_cut_off(another[0])
+        await hang_up(another)
+
+
+def settings_in_folder(folder: Path) -> Settings:
+    secret = folder / "secret"
+    secret.write_bytes(b"s" * 40)
+    secret.chmod(0o600)
+    return Settings(token_secret_file=secret, port=0, http_port=0, data=folder / "hub.db")
+
+
+def test_named_proxies_are_exempt_unless_the_operator_says_otherwise() -> None:
+    proxies = proxies_of(Edge(trusted_proxies=("192.0.2.7",)))
+    assert Addresses(Limits(), Rates(), proxies).enter("192.0.2.7", 0.0) is EXEMPT
+    strict = Rates(exempt=("127.0.0.0/8",))
+    assert Addresses(Limits(), strict, proxies).enter("192.0.2.7", 0.0) is not EXEMPT

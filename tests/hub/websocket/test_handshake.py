@@ -49,7 +49,7 @@ class Door:
         self.is_over = False
         self.transport = FakeTransport()
         self.handshake = Handshake(
-            terms, lambda _handshake: not is_crowded, self.links.append, self._over
+            terms, lambda _handshake, _where: not is_crowded, self.links.append, self._over
         )
         self.transport.protocol = self.handshake
         self.handshake.connection_made(self.transport)
