@@ -28,7 +28,8 @@ from hub.greeting import (
 )
 from hub.limits import Limits
 from hub.link import Link
-from hub.rates import Bucket, pay
+from hub.pace import Pace
+from hub.refusal import Refusal
 from hub.revoking import Revocations, Revoked
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
@@ -77,15 +78,6 @@ class Services(NamedTuple):
     revocations: Revocations
 
 
-class Refusal(Exception):
-    """The session ends, for a reason of section 8."""
-
-    def __init__(self, reason: Closing, message: str, push_id: int | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.push_id = push_id
-
-
 class Session:
     """One connection, from its first frame to its last.
 
@@ -117,8 +109,7 @@ class Session:
         self._under_way = 0
         self._bytes_under_way = 0
         self._is_paused = False
-        self._buckets: tuple[Bucket, ...] = (address.frames,) if address.frames else ()
-        self._slowed: asyncio.TimerHandle | None = None
+        self._pace = Pace(services.patience, address.frames)
         self._told: dict[int, int] = {}
 
     # In
@@ -174,8 +165,7 @@ class Session:
     async def _serve(self, hello: Hello, grant: Grant, user: User) -> None:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
-        if user.bucket is not None:
-            self._buckets += (user.bucket,)
+        self._pace.pay_from(user.bucket)
         try:
             with self._ending():
                 # Once more, for it may have been revoked since; from here on it would be ended.
@@ -255,30 +245,14 @@ class Session:
         except Refusal as refusal:
             self.end(refusal.reason, str(refusal), refusal.push_id)
             return
-        if self._is_crowded() or self._slowed:
+        if self._is_crowded() or self._pace.is_slowed:
             self._is_paused = True
             self.link.pause()
 
     def _pay(self, tokens: int) -> None:
         """Pay for a frame; above a rate no more is read until it is paid for."""
-        if not self._buckets:
-            return
-        loop = asyncio.get_running_loop()
-        wait = pay(self._buckets, tokens, loop.time())
-        if wait > self._services.patience:
+        if not self._pace.pay(tokens, self._make_room):
             raise Refusal(closing.TOO_MANY_REQUESTS, "far above the rate of a user or an address")
-        if wait:
-            self._stop_waiting()
-            self._slowed = loop.call_later(wait, self._go_on)
-
-    def _stop_waiting(self) -> None:
-        if self._slowed is not None:
-            self._slowed.cancel()
-            self._slowed = None
-
-    def _go_on(self) -> None:
-        self._slowed = None
-        self._make_room()
 
     def _take(self, message: FromDevice, size: int) -> None:
         if isinstance(message, Push):  # nearly all are
@@ -503,13 +477,13 @@ class Session:
             del self._user.live[self.device]
         if self.is_closed and self.closing_since is None:
             self.closing_since = asyncio.get_running_loop().time()
-            self._stop_waiting()
+            self._pace.stop()
             self._make_room()
 
     def _make_room(self) -> None:
         """Read on, if that was paused and there is room again, or nothing is kept any more."""
-        may_go_on = self.is_closed or not (self._is_crowded() or self._slowed)
-        if self._is_paused and may_go_on:
+        is_held_up = self._is_crowded() or self._pace.is_slowed
+        if self._is_paused and (self.is_closed or not is_held_up):
             self._is_paused = False
             self.link.resume()
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,10 @@ from hub.hub import Hub
 
 ANSWER_SECONDS: Final = 30.0
 """How long a command waits for the hub."""
+
+LONGEST_NAME: Final = 100
+"""Bytes of a socket's name that any system takes; unix(7) has 107."""
+_FOLDERS: Final = Path("/proc/self/fd")
 
 logger: Final = structlog.get_logger("http")
 
@@ -56,7 +60,8 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _open(path: Path, runner: web.AppRunner) -> AsyncIterator[None]:
     try:
-        listener = _bound(path)
+        with short_name(path) as name:
+            listener = _bound(Path(name))
     except OSError as error:
         remedy = "revoke over HTTP (--admin-token-file), or while the hub is stopped"
         logger.warning("no control socket", path=str(path), error=str(error), remedy=remedy)
@@ -93,14 +98,10 @@ async def order(data: Path, what: admin.Order) -> dict[str, Any]:
 
     """
     body = msgspec.json.encode(what)
-    connector = aiohttp.UnixConnector(str(socket_of(data)))
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            session.post(f"http://hub{admin.PATH}", data=body) as response,
-        ):
-            answer: dict[str, Any] = await response.json()
+        with short_name(socket_of(data)) as name:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await _asked(name, body)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise NotReached(
             f"the hub that serves {data} did not answer ({error or 'too slow'}); "
@@ -111,9 +112,31 @@ async def order(data: Path, what: admin.Order) -> dict[str, Any]:
     return answer
 
 
+async def _asked(name: str, body: bytes) -> dict[str, Any]:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(name)) as session,
+        session.post(f"http://hub{admin.PATH}", data=body) as response,
+    ):
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
 def socket_of(data: Path) -> Path:
-    """Where the socket is: by the shorter name, for the system takes some hundred bytes."""
-    whole = data.absolute().with_name(data.name + "-control")
-    with contextlib.suppress(ValueError):
-        return min(whole, Path(os.path.relpath(whole)), key=lambda path: len(str(path)))
-    return whole
+    """Where the socket is."""
+    return data.absolute().with_name(data.name + "-control")
+
+
+@contextlib.contextmanager
+def short_name(path: Path) -> Iterator[str]:
+    """A name of a socket that the system takes: it takes 107 bytes, and paths are longer.
+
+    On Linux its folder has a short one for as long as it is open here (proc(5)).
+    """
+    if len(os.fsencode(path)) <= LONGEST_NAME or not _FOLDERS.is_dir():
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield str(_FOLDERS / str(folder) / path.name)
+    finally:
+        os.close(folder)
