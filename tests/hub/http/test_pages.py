@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
@@ -108,11 +109,12 @@ async def test_health_is_for_no_page(tmp_path: Path) -> None:
     ("trusted", "address"), [(("127.0.0.1",), "203.0.113.7"), ((), "127.0.0.1")]
 )
 async def test_a_request_s_address_is_the_peer_s_where_a_trusted_proxy_says_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], trusted: tuple[str, ...], address: str
+    tmp_path: Path, trusted: tuple[str, ...], address: str
 ) -> None:
-    async with serve(dev_settings(tmp_path, edge=Edge(trusted_proxies=trusted))) as hub:
-        headers = {"X-Forwarded-For": "10.1.2.3, 203.0.113.7"}
-        await hub.ask("POST", "/sync", json=NOTHING, headers=headers)
-        await hub.ask("POST", "/sync", json={**NOTHING, "auth_token": ""}, headers=headers)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "address=" in line]
-    assert [line.split("address=")[1].split()[0] for line in lines] == [address] * 2
+    settings = dev_settings(tmp_path, edge=Edge(trusted_proxies=trusted))
+    with capture_logs() as logs:
+        async with serve(settings) as hub:
+            headers = {"X-Forwarded-For": "10.1.2.3, 203.0.113.7"}
+            await hub.ask("POST", "/sync", json=NOTHING, headers=headers)
+            await hub.ask("POST", "/sync", json={**NOTHING, "auth_token": ""}, headers=headers)
+    assert [line["address"] for line in logs if "address" in line] == [address] * 2
