@@ -71,10 +71,12 @@ class History(msgspec.Struct, frozen=True):
         """Up to which clock another history is the same as this one; None: it is unrelated.
 
         `via` is where its device says that the two parted: on a history that this one carries on.
+        Of a user whom the copy lacked any other history is a lost one, of which nothing is here.
         """
         ways = (Place(log_id, MAX_INTEGER), via) if via is None or via.log_id != log_id else (via,)
         clocks = (parted(place, self.continues) for place in ways if place is not None)
-        return next((clock for clock in clocks if clock is not None), None)
+        unknown = 0 if self.opened and not self.branched_at else None
+        return next((clock for clock in clocks if clock is not None), unknown)
 
 
 def parted(place: Place, continues: Sequence[Place]) -> int | None:

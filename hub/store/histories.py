@@ -23,11 +23,15 @@ UPDATE users SET log_id = new_log_id(), opened = :now, continues = carried_on(
 """
 
 
+_RESTORED: Final = "UPDATE hub SET restored = 1"
+
+
 def write_history(connection: sqlite3.Connection, user: UserEntry) -> None:
-    """Write down which history a user has."""
+    """Write down which history a user has; who has a second one says that the file lacks some."""
     history = user.history
     row = history.log_id, continues_column(history), history.opened, user.number
     connection.execute(_WRITE, row)
+    connection.execute(_RESTORED)
 
 
 def carry_all_on(connection: sqlite3.Connection, new_log_id: Callable[[], str], now: int) -> int:
@@ -42,6 +46,7 @@ def carry_all_on(connection: sqlite3.Connection, new_log_id: Callable[[], str], 
     try:
         connection.execute(_UNFOLDED)
         users = connection.execute(_CARRY_ALL_ON, {"now": now}).rowcount
+        connection.execute(_RESTORED)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -122,7 +122,7 @@ class Ledger:
         with self._transaction(connection) as memory:
             user = memory.user(name)
             user.history = change(user.history)
-            memory.was_restored |= user.history.opened > 0
+            memory.was_restored = True
             write_history(connection, user)
         self._count(COMMIT_PAGES)
         return user.history

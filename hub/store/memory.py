@@ -34,7 +34,7 @@ SELECT
   user_no, name, head, line, dropped, held, due, objects, bytes, log_id, continues, opened
 FROM users WHERE name = ?
 """
-_RESTORED: Final = "SELECT EXISTS (SELECT 1 FROM users WHERE opened > 0)"
+_RESTORED: Final = "SELECT restored FROM hub"
 _EPOCHS: Final = """
 SELECT epoch_no, clock FROM user_epochs WHERE user_no = ? ORDER BY epoch_no
 """

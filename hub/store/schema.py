@@ -26,9 +26,10 @@ map); with pages of half the usual size a commit still writes less than it did w
 
 TABLES: Final = """
 CREATE TABLE hub (
-    folded INTEGER NOT NULL            -- up to this row of the log all users are folded
+    folded INTEGER NOT NULL,           -- up to this row of the log all users are folded
+    restored INTEGER NOT NULL DEFAULT 0 -- 1: it is known to lack what it once had
 ) STRICT;
-INSERT INTO hub VALUES (0);
+INSERT INTO hub (folded) VALUES (0);
 
 CREATE TABLE users (
     user_no INTEGER PRIMARY KEY,

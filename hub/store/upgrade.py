@@ -64,6 +64,8 @@ CREATE TABLE revocations (
     until INTEGER,
     PRIMARY KEY (kind, user, device, token)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE hub ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
+UPDATE hub SET restored = EXISTS (SELECT 1 FROM users WHERE opened > 0);
 ALTER TABLE users ADD COLUMN objects INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE users SET (objects, bytes) = (

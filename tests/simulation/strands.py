@@ -76,7 +76,7 @@ class Strands:
 
     def restore(self, books: Books) -> None:
         """The hub's file is what it was when it was copied."""
-        self._lost = self.records
+        self._lost = {**self._lost, **self.records}
         self._starts = list(books.starts)
         self.records = {
             user: record.restored(self._lost[user]) for user, record in books.records.items()
@@ -100,6 +100,8 @@ class Strands:
         """Whether all that the device has is a part of the hub's history, and the hub can tell."""
         if hello["log_id"] is None:
             return seen == 0
+        if seen == 0 and hello["log_id"] not in self.record(user).log_ids:
+            return False  # a user whom the copy lacked, and who has no history that the hub knows
         end = self._end(hello["epoch"], user)
         return end is not None and seen <= end
 
