@@ -203,6 +203,14 @@ class WebSocketLink(asyncio.Protocol):
     # In
 
     def _go_on(self) -> None:
+        """Hand on what waited. A bug met here cuts the link off, as one met in reading does."""
+        try:
+            self._hand_on_what_waited()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _hand_on_what_waited(self) -> None:
         while self._waiting and self._listener is not None and not self._paused:
             self._listener(self._waiting.popleft())
         if self._rest and not self._paused:

@@ -151,3 +151,22 @@ async def test_compressed_messages_go_both_ways(piece: int) -> None:
 
 def _frame(words: str) -> Frame:
     return Frame(Opcode.TEXT, words.encode())
+
+
+@in_virtual_time
+async def test_whoever_cannot_be_listened_to_is_cut_off_also_by_what_had_waited() -> None:
+    """The loop logged what the listener raised, and the device waited for an answer for ever."""
+    peer = Peer()
+    peer.send(text("waits"))
+    troubles: list[BaseException] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: troubles.append(context["exception"]))
+
+    def take(_message: str | bytes) -> None:
+        raise LookupError
+
+    listening = asyncio.ensure_future(peer.link.listen(take))
+    await settled()
+    assert peer.transport.was_aborted
+    assert [type(trouble) for trouble in troubles] == [LookupError]
+    listening.cancel()
