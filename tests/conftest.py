@@ -17,11 +17,18 @@ BY_CHANCE = ("fuzz", "machine", "model", "refill/test_refill.py", "simulation")
 """Tests that try much by chance; Hypothesis' do so wherever they are."""
 BY_PROCESSES = (
     "crash",
+    "hostile",
+    "hub/apart/test_secrets.py",
+    "hub/test_revoke.py",
+    "proxies",
     "scripts",
+    "test_internet.py",
     "test_operating.py",
     "test_readme.py",
+    "test_supply.py",
     "test_testing.py",
     "test_traces.py",
+    "tokens",
 )
 """Tests that start commands and hubs, and wait for them and for the disk."""
 
