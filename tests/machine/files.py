@@ -23,7 +23,7 @@ class Backup(NamedTuple):
 
     path: Path
     records: dict[str, Record]
-    reported: dict[str, int]
+    reported: dict[tuple[str, str], int]
 
 
 def carry_histories_on(path: Path, new_log_id: Callable[[], str], now: int) -> None:

@@ -209,7 +209,7 @@ class World:
             self.backup = Backup(
                 self._copy_file(),
                 {user: record.copy() for user, record in self.witness.records.items()},
-                {phone.name: phone.reported for phone in self.phones.values()},
+                {(p.user, p.name): p.reported for p in self.phones.values()},
             )
 
     def restore_hub(self, *, by_hand: bool) -> None:
@@ -224,7 +224,7 @@ class World:
             carry_histories_on(self.path, lambda: f"log-{next(self.numbers)}", self.now)
         for phone in self.phones.values():
             record = self.witness.record(phone.user)
-            phone.leave_history(backup.reported.get(phone.name, 0), record)
+            phone.leave_history(backup.reported.get((phone.user, phone.name), 0), record)
         self.happened["hub put back by hand" if by_hand else "hub restored"] += 1
         self.start_hub()
         self.witness.check_log()

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 NETWORK = "network"
 PUSH = '{"type":"push"'
-ROOM = 5_000
-"""Bytes beyond its cap that a buffer may hold: the last step, what is told beside, one frame."""
+ROOM = 10_000
+"""Bytes beyond its cap that a buffer may hold: the last step, what is told beside, one frame.
+
+A push of offers says of each object which version it is, and a last step may have several."""
 HOLDS = 4096
 """Bytes that a device may send before it has to wait."""
 
