@@ -51,7 +51,7 @@ FOUND_IN: dict[str, int] = {
     "ready_forgets_what_is_pending": 0,
     "pages_on_top": 0,
     "older_socket_stays": 1,
-    "pong_overtakes": 70,
+    "pong_overtakes": 72,
     "head_loaded_beside_the_lock": 70,
     "slow_device_without_bound": 50,
     "loses_to_itself": 29,
