@@ -262,6 +262,9 @@ class Account(Heard):
         known = ear.deletions >= ear.record.line
         assert known or welcome["reset"], "a device will never hear of a deletion"
         ear.is_in_line = self.strands.is_in_line(ear.hello, ear.seen, user)
+        if ear.seen == 0 and ear.hello["log_id"] is not None:
+            # It has nothing of any history. Whether the file knows that one's name is all the same.
+            ear.is_in_line = not welcome["reset"]
         assert ear.is_in_line or welcome["reset"], "a device holds what the hub has not"
         self.strands.check_parting(ear.hello, welcome, user)
 

@@ -100,8 +100,6 @@ class Strands:
         """Whether all that the device has is a part of the hub's history, and the hub can tell."""
         if hello["log_id"] is None:
             return seen == 0
-        if seen == 0 and hello["log_id"] not in self.record(user).log_ids:
-            return False  # a user whom the copy lacked, and who has no history that the hub knows
         end = self._end(hello["epoch"], user)
         return end is not None and seen <= end
 
