@@ -165,6 +165,7 @@ class Ledger:
             page = LogPage(connection, self._rules.now())
             stored = [self._store(incoming, memory, page) for incoming in group]
             page.write()
+            memory.touched = page.now
         self._count(COMMIT_PAGES, page.bytes)
         return stored
 
@@ -174,7 +175,8 @@ class Ledger:
         """Take in how far devices are; the row of the log from which on nobody is behind yet."""
         if received:
             with self._transaction(connection, synchronous="NORMAL") as memory:
-                long_ago = self._rules.now() - SEEN_MS
+                memory.touched = self._rules.now()
+                long_ago = memory.touched - SEEN_MS
                 for (user_name, device_name), clock in received.items():
                     user = memory.user(user_name)
                     device = memory.device(user, device_name)
@@ -190,8 +192,9 @@ class Ledger:
         users = next_step(self._remember(connection), up_to)
         if not users:
             return False
-        now, keeps = self._rules.now(), self._rules.retention
+        keeps = self._rules.retention
         with self._transaction(connection, synchronous="NORMAL") as memory:
+            now = min(self._rules.now(), memory.touched)
             memory.measure(users)
             write_epochs(connection, users, memory.starts)
             object_bytes = write_step(connection, users, memory.folded(users), now, keeps)

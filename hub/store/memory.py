@@ -34,6 +34,7 @@ SELECT
   user_no, name, head, line, dropped, held, due, objects, bytes, log_id, continues, opened
 FROM users WHERE name = ?
 """
+_TOUCHED: Final = "SELECT coalesce((SELECT stored_at FROM log ORDER BY seq DESC LIMIT 1), 0)"
 _RESTORED: Final = "SELECT restored FROM hub"
 _EPOCHS: Final = """
 SELECT epoch_no, clock FROM user_epochs WHERE user_no = ? ORDER BY epoch_no
@@ -142,7 +143,8 @@ class Memory:
     """Users, devices and objects at their heads, and which users the file lags behind.
 
     `behind` has those in the order of their `behind_from`, `large` the largest of them. Once the
-    file `was_restored`, or put back, a user who is new to it may be an old one whom it lacks.
+    file `was_restored`, or put back, a user who is new to it may be an old one whom it lacks. All
+    that is unfolded came at `touched` (ms) or before; that is long ago if nobody served the file.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class Memory:
         self._connection = connection
         self._new_log_id = new_log_id
         self._now = now
+        self.touched: int = connection.execute(_TOUCHED).fetchone()[0]
         self.was_restored = bool(connection.execute(_RESTORED).fetchone()[0])
         self._users: dict[str, UserEntry] = {}
         self._objects: dict[ObjectName, Held] = {}
