@@ -7,12 +7,13 @@ those has all of it (RFC 6177). Addresses in the networks that the operator exem
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Final
 
 from hub.errors import HubError
 from hub.forwarded import NO_PROXIES, Proxies
 from hub.limits import Limits
+from hub.networks import is_within, plain_address
 from hub.rates import Bucket, Buckets, Rates
 
 _NETWORK_BITS: Final = 64
@@ -105,14 +106,9 @@ class Addresses:
 
     def _name(self, where: str) -> str | None:
         """What an address goes by here; None: it is exempt, or none."""
-        try:
-            address = ip_address(where)
-        except ValueError:
+        address = plain_address(where)
+        if address is None or is_within(address, self._exempt):
             return None
-        if isinstance(address, IPv6Address):
-            address = address.ipv4_mapped or address
-        if any(address in network for network in self._exempt):
-            return None
-        if isinstance(address, IPv6Address):
+        if ":" in address:
             return str(ip_network((address, _NETWORK_BITS), strict=False))
-        return str(address)
+        return address

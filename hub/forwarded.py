@@ -7,12 +7,10 @@ trusts. The first that is not is the peer, whatever stands to the left of it.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from hub.edge import Edge
-
-Network: TypeAlias = IPv4Network | IPv6Network
+from hub.networks import Network, is_within, networks_of, plain_address
 
 
 class Proxies(NamedTuple):
@@ -23,13 +21,7 @@ class Proxies(NamedTuple):
 
     def is_trusted(self, address: str) -> bool:
         """Whether this is the address of a trusted proxy."""
-        if not self.networks:
-            return False
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self.networks)
+        return is_within(address, self.networks)
 
     def peer(self, connected: str, said: Sequence[str]) -> str:
         """Where the peer is whose connection comes from `connected`.
@@ -47,26 +39,12 @@ class Proxies(NamedTuple):
         return hop
 
 
-NO_PROXIES: Final = Proxies((), "X-Forwarded-For")
-
-
 def proxies_of(edge: Edge) -> Proxies:
     """The proxies that these settings name."""
-    return Proxies(tuple(map(ip_network, edge.trusted_proxies)), edge.forwarded_header)
+    return Proxies(networks_of(edge.trusted_proxies), edge.forwarded_header)
 
 
-def plain_address(address: str) -> str | None:
-    """An address in the one form in which the hub writes it; None: it is none.
-
-    An IPv4 address that came by IPv6 is itself, and a zone (`%eth0`) is dropped.
-    """
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(parsed)
+NO_PROXIES: Final = proxies_of(Edge())
 
 
 def connected_from(transport: asyncio.BaseTransport | None) -> str:

@@ -10,15 +10,13 @@ The names, types, bounds and texts here are also those of the flags, of the envi
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from hub.errors import SettingsError
-
-Network: TypeAlias = IPv4Network | IPv6Network
+from hub.networks import Network, networks_of
 
 _MOST: Final = 10**9
 _PROXIES: Final = "proxies"
@@ -78,16 +76,16 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 
     def exempt_networks(self, proxies: Sequence[Network] = ()) -> tuple[Network, ...]:
         """`exempt`, read; `proxies` are those that the operator trusts."""
-        named = tuple(_network(text) for text in self.exempt if text != _PROXIES)
+        named = _networks([text for text in self.exempt if text != _PROXIES])
         return (*named, *proxies) if _PROXIES in self.exempt else named
 
 
-def _network(text: str) -> Network:
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
     try:
-        return ip_network(text)
+        return networks_of(texts)
     except ValueError as error:
         raise SettingsError(
-            f"exempt has {text!r}, which is no network: {error}",
+            f"exempt has what is no network: {error}",
             "write an address or a network, as in 10.0.0.0/8 or ::1",
             "exempt",
         ) from None

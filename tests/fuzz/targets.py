@@ -12,9 +12,10 @@ from typing import Any, Final
 import structlog
 
 from hub.edge import Edge
-from hub.forwarded import plain_address, proxies_of
+from hub.forwarded import proxies_of
 from hub.http.polling import PollRefused, poll
 from hub.hub import SWEEP_SECONDS
+from hub.networks import plain_address
 from hub.session import STRANGERS_CLOSE_SECONDS
 from hub.websocket.connection import WebSocketLink
 from hub.websocket.handshake import Handshake, Terms

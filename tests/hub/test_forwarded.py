@@ -4,7 +4,8 @@ import pytest
 
 from hub.edge import Edge
 from hub.errors import SettingsError
-from hub.forwarded import plain_address, proxies_of
+from hub.forwarded import proxies_of
+from hub.networks import plain_address
 
 PROXY = "127.0.0.1"
 TRUSTED = Edge(trusted_proxies=(PROXY, "10.0.0.0/8", "2001:db8:1::/48"))
