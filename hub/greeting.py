@@ -60,15 +60,12 @@ def may_be_of_a_lost_branch(hello: Hello, user: User) -> bool:
     return is_unknown and hello.epoch is not None and not history.continues and user.head > 0
 
 
-def is_of_a_lost_user(hello: Hello, user: User) -> bool:
-    """Whether the device has a history of which the copy, from before the user, had nothing."""
-    return (
-        hello.log_id is not None
-        and is_log_id(hello.log_id)
-        and hello.epoch is not None
-        and user.history.has_lost_all
-        and hello.log_id not in _names(user)
-    )
+def lost_history(hello: Hello, user: User) -> str | None:
+    """The device's history, if the copy is from before the user and had nothing of it."""
+    name = hello.log_id
+    if name is None or hello.epoch is None or name in _names(user) or not is_log_id(name):
+        return None
+    return name if user.history.has_lost_all else None
 
 
 def shared_with(hello: Hello, user: User) -> int | None:

@@ -20,7 +20,7 @@ from hub.frames import ack_frame
 from hub.greeting import (
     Place,
     is_of_a_lost_line,
-    is_of_a_lost_user,
+    lost_history,
     may_be_of_a_lost_branch,
     place_of,
     shared_with,
@@ -208,8 +208,8 @@ class Session:
         store = self._services.store
         if is_of_a_lost_line(hello, user):
             await self._fork(hello, user)
-        elif is_of_a_lost_user(hello, user):
-            await user.take_up(store, hello.log_id or "")
+        elif (lost := lost_history(hello, user)) is not None:
+            await user.take_up(store, lost)
         elif may_be_of_a_lost_branch(hello, user):
             await user.fork(store, user.head)
 
