@@ -31,25 +31,29 @@ async def test_all_that_waits_while_one_group_is_written_goes_into_the_next(tmp_
         assert [len(group) for group in site.store.groups] == [1, 6]
 
 
+async def all_of_a_busy_user_is_stored(site: Site, pushes: int, diffs: int) -> None:
+    """All of it waits behind a first group, and one push of another user behind it."""
+    first, busy, other = await live(site, "first", "busy", "other")
+    site.store.hold()
+    first.push(1, create("a"))
+    await site.store.reached()
+    for push_id in range(1, pushes + 1):
+        busy.push(push_id, *(create(f"o{push_id}-{n}") for n in range(diffs)))
+    await settled()
+    other.push(1, create("a"))
+    await settled()
+    site.store.let_go()
+    while (await busy.hear())["push_id"] < pushes:
+        pass
+
+
 @in_virtual_time
 async def test_a_busy_user_does_not_keep_another_waiting_for_more_than_its_share(
     tmp_path: Path,
 ) -> None:
     limits = Limits(max_pushes_under_way=1000)
     async with a_hub(tmp_path / "hub.db", limits=limits) as site:
-        first, busy, other = await live(site, "first", "busy", "other")
-        site.store.hold()
-        first.push(1, create("a"))
-        await site.store.reached()
-        for push_id in range(1, 201):
-            busy.push(push_id, create(f"o{push_id}"))
-        await settled()
-        other.push(1, create("a"))
-        await settled()
-        site.store.let_go()
-        await busy.hear_until("ack")
-        while (await busy.hear())["push_id"] < 200:
-            pass
+        await all_of_a_busy_user_is_stored(site, pushes=200, diffs=1)
         users = [[push.user for push in group] for group in site.store.groups[1:]]
         assert users[0] == ["other"], "who has little goes first"
         assert sum(group.count("busy") for group in users) == 200
@@ -63,18 +67,7 @@ async def test_a_user_of_large_pushes_has_no_longer_turns_than_one_of_small_ones
     """Turns were counted in pushes: 64 of them with 1,000 edits each kept others for seconds."""
     limits = Limits(max_pushes_under_way=1000)
     async with a_hub(tmp_path / "hub.db", limits=limits) as site:
-        first, busy, other = await live(site, "first", "busy", "other")
-        site.store.hold()
-        first.push(1, create("a"))
-        await site.store.reached()
-        for push_id in range(1, 41):
-            busy.push(push_id, *(create(f"o{push_id}-{n}") for n in range(50)))
-        await settled()
-        other.push(1, create("a"))
-        await settled()
-        site.store.let_go()
-        while (await busy.hear())["push_id"] < 40:
-            pass
+        await all_of_a_busy_user_is_stored(site, pushes=40, diffs=50)
         turns = [
             sum(len(push.diffs) for push in group if push.user == "busy")
             for group in site.store.groups[2:]
