@@ -6,10 +6,12 @@ for everybody, before the file is served (docs/protocol.md, section 6).
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from hub.store.memory import UserEntry
 from hub.store.rows import continues_column, read_history
+from hub.store.schema import in_one_transaction
 
 _WRITE: Final = "UPDATE users SET log_id = ?, continues = ?, opened = ? WHERE user_no = ?"
 _UNFOLDED: Final = """
@@ -21,8 +23,6 @@ UPDATE users SET log_id = new_log_id(), opened = :now, continues = carried_on(
   log_id, continues, opened, max(head, coalesce(
     (SELECT clock FROM temp.unfolded WHERE unfolded.user_no = users.user_no), 0)))
 """
-
-
 _RESTORED: Final = "UPDATE hub SET restored = 1"
 
 
@@ -42,15 +42,13 @@ def carry_all_on(connection: sqlite3.Connection, new_log_id: Callable[[], str], 
     connection.create_function("new_log_id", 0, new_log_id)
     connection.create_function("carried_on", 4, _carried_on)
     connection.execute("CREATE TEMP TABLE unfolded (user_no INTEGER PRIMARY KEY, clock INTEGER)")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(_UNFOLDED)
-        users = connection.execute(_CARRY_ALL_ON, {"now": now}).rowcount
-        connection.execute(_RESTORED)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    return in_one_transaction(connection, partial(_write_all, now))
+
+
+def _write_all(now: int, connection: sqlite3.Connection) -> int:
+    connection.execute(_UNFOLDED)
+    users = connection.execute(_CARRY_ALL_ON, {"now": now}).rowcount
+    connection.execute(_RESTORED)
     return users
 
 

@@ -14,9 +14,9 @@ from hub.progress import Progress
 from hub.revoking import LEEWAY_MS, Revocation
 from hub.store.errors import StoreError, StoreFailed
 from hub.store.lock import FileLock
-from hub.store.schema import check, connect, prepare, value_of
-from hub.store.upgrade import upgrade
-from hub.store.wal import kept_open, sync_names, write_again
+from hub.store.opening import connect_writer
+from hub.store.schema import check, connect, in_one_transaction, value_of
+from hub.store.wal import kept_open
 
 T = TypeVar("T")
 SINCE: Final = 4
@@ -75,12 +75,11 @@ def change_file(
     lock.acquire()
     try:
         # The WAL is left as it is: to move it into the file is the hub's business, or Litestream's.
-        with kept_open(path), contextlib.closing(connect(path)) as connection:
-            write_again(connection, path)
-            upgrade(connection, path, now, progress)
-            prepare(connection, path)
-            sync_names(path)
-            return _in_one_transaction(connection, work)
+        with (
+            kept_open(path),
+            contextlib.closing(connect_writer(path, now, progress)) as connection,
+        ):
+            return in_one_transaction(connection, work)
     except sqlite3.Error as error:
         raise StoreFailed(f"cannot write {path}: {error}") from None
     finally:
@@ -101,7 +100,7 @@ def carry_over(source: Path, target: Path) -> bool:
         return False
     if revocations is not None:
         with contextlib.closing(connect(target, "rw")) as connection:
-            _in_one_transaction(connection, partial(_replace_all, revocations))
+            in_one_transaction(connection, partial(_replace_all, revocations))
     return True
 
 
@@ -118,19 +117,6 @@ def _replace_all(revocations: Sequence[Revocation], connection: sqlite3.Connecti
     connection.execute("DELETE FROM revocations")
     rows = [(*each.subject, each.at, each.until) for each in revocations]
     connection.executemany(_WRITE, rows)
-
-
-def _in_one_transaction(
-    connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]
-) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        done = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    return done
 
 
 def _check_there(path: Path) -> None:

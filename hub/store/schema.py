@@ -12,10 +12,13 @@ of today's format; what brings an older one there is in hub/store/upgrade.py.
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
+
+T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x6D6F6279
 """'moby', in the header of every hub file."""
@@ -230,6 +233,20 @@ def value_of(connection: sqlite3.Connection, pragma: str) -> int:
     """What a pragma of SQLite says."""
     row = connection.execute(f"PRAGMA {pragma}").fetchone()
     return int(row[0])
+
+
+def in_one_transaction(
+    connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]
+) -> T:
+    """Do all of some work or nothing of it, on a file that nobody serves."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        done = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    return done
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

@@ -29,13 +29,13 @@ from hub.store.interface import (
 )
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
+from hub.store.opening import connect_writer
 from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.revocations import erase, read, write
-from hub.store.schema import check, connect, prepare
-from hub.store.upgrade import upgrade
+from hub.store.schema import connect
 from hub.store.versions import check_sqlite
-from hub.store.wal import SyncWatch, kept_open, sync_names, write_again
+from hub.store.wal import SyncWatch, kept_open
 from protocol.diffs import Held, Key
 from protocol.history import History
 
@@ -88,8 +88,9 @@ class SqliteStore:
         async with contextlib.AsyncExitStack() as opened:
             self._lock.acquire()
             opened.callback(self._lock.release)
-            connect_writer = partial(_connect_writer, self._path, self._rules.now, self._progress)
-            self._writer = await self._open_executor(connect_writer)
+            now, progress = self._rules.now(), self._progress
+            open_writer = partial(connect_writer, self._path, now, progress)
+            self._writer = await self._open_executor(open_writer)
             opened.push_async_callback(self._close_writer)
             self._reader = await self._open_executor(partial(connect, self._path, "ro"))
             opened.push_async_callback(self._reader.close)
@@ -274,21 +275,6 @@ class SqliteStore:
         if self._ledger.wal_is_long:
             await self._write(self._ledger.checkpoint)
         return more
-
-
-def _connect_writer(path: Path, now: Callable[[], int], progress: Progress) -> sqlite3.Connection:
-    check(path)
-    connection = connect(path)
-    try:
-        write_again(connection, path)
-        upgrade(connection, path, now(), progress)
-        prepare(connection, path)
-        sync_names(path)
-    except BaseException:
-        with kept_open(path):
-            connection.close()
-        raise
-    return connection
 
 
 async def _run(executor: Executor, work: Callable[[sqlite3.Connection], T]) -> T:
