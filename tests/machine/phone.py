@@ -117,7 +117,10 @@ class Phone:
     """A device of a user. Its clock runs `ahead` ms of the hub's.
 
     `reported` is the highest clock that any copy of it ever said it had `received`; of outcomes up
-    to `exempt` the hub owes it nothing, for it was put back since it said that it knew them.
+    to `exempt` the hub owes it nothing, for it was put back since it said that it knew them. Nor is
+    it owed a field that a life of its own took out of an edit before that was sent, `folded` by the
+    edit's id: put back to before, it sends the edit whole, and the hub has it (docs/design.md,
+    "What the protocol does not hold").
     """
 
     def __init__(self, user: str, name: str, happened: Counter[str]) -> None:
@@ -134,6 +137,7 @@ class Phone:
         self.level = 0
         self.line_seen: Pushes = []
         self.made_seeing: dict[str, Pushes] = {}
+        self.folded: dict[str, frozenset[str]] = {}
 
     # Its process and its store
 
@@ -268,6 +272,7 @@ class Phone:
             del self.kept.claims[name]
         else:
             self.kept.claims[name] = Claim(claim.kind, claim.fields - gone)
+            self.folded[name] = self.folded.get(name, frozenset()) | gone
 
     # Its connection
 

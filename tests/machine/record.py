@@ -208,11 +208,14 @@ class Record:
     def check_log(self, rows: Iterable[Stored]) -> None:
         assert [_seen(row) for row in rows] == [_seen_in_model(push) for push in self.model.log]
 
-    def check_claims(self, claims: Mapping[str, Claim]) -> None:
+    def check_claims(
+        self, claims: Mapping[str, Claim], folded: Mapping[str, frozenset[str]]
+    ) -> None:
         """No edit disappears in silence: the hub has decided each, as far as it did not fold."""
         for name, claim in claims.items():
             assert name in self._fields, f"the edit {name} has disappeared"
-            assert claim.fields <= self._fields[name], f"a part of the edit {name} has disappeared"
+            left = claim.fields - self._fields[name] - folded.get(name, frozenset())
+            assert not left, f"a part of the edit {name} has disappeared"
 
     def knows(self, name: str) -> bool:
         """Whether an edit was ever decided here."""

@@ -107,7 +107,7 @@ class Witness:
         for phone in self._world.phones.values():
             record = self.record(phone.user)
             self._check_level(phone, record)
-            record.check_claims(phone.kept.claims)
+            record.check_claims(phone.kept.claims, phone.folded)
             record.check_told(phone.name, phone.own_setbacks(), phone.exempt)
 
     def _check_level(self, phone: Phone, record: Record) -> None:

@@ -68,8 +68,10 @@ class Fire:
     def _back_up(self) -> Copy:
         self._world.note("backup")
         self._world.account.happened["backup"] += 1
-        books = self._world.account.strands.copied()
-        return Copy(self._world.site.back_up(), books, self._restores)
+        path, strands = self._world.site.back_up(), self._world.account.strands
+        for user in sorted(self._world.site.users_in(path)):
+            strands.record(user)  # it may be of a device that is just being greeted
+        return Copy(path, strands.copied(), self._restores)
 
     async def _burn(self, copy: Copy) -> None:
         world, chance = self._world, self._chance

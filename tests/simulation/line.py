@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 NETWORK = "network"
 PUSH = '{"type":"push"'
-ROOM = 10_000
-"""Bytes beyond its cap that a buffer may hold: the last step, what is told beside, one frame.
-
-A push of offers says of each object which version it is, and a last step may have several."""
+ROOM = 5_000
+"""Bytes that a buffer may hold beyond its cap and one frame: the last step, what is told beside."""
 HOLDS = 4096
 """Bytes that a device may send before it has to wait."""
 
@@ -44,7 +42,7 @@ class Line:
         self.calm = False
         self.stalled = False
         self.takes: int | None = None
-        self.most_buffered = high_water + ROOM
+        self.largest = 0
         self.closing: tuple[int, str] | None = None
         self.up_broken = False
         self.down_broken = False
@@ -69,10 +67,16 @@ class Line:
     def is_full(self) -> bool:
         return self.buffered > self._high_water
 
+    @property
+    def most_buffered(self) -> int:
+        """What may be, for it is known to be full only by the frame that makes it so."""
+        return self._high_water + self.largest + ROOM
+
     def send(self, frame: bytes) -> None:
         if self.closing is None and not self.up_broken:
             self.heard.sent(self, frame)
             self.buffered += len(frame)
+            self.largest = max(self.largest, len(frame))
             self._due_down = max(self._due_down, self._loop.time()) + self._delay()
             self._later(self._due_down, self._arrive_down, frame)
 
