@@ -102,7 +102,9 @@ def _was_level(hello: Hello, epoch: str, user: User) -> bool:
 
 
 def _seen(hello: Hello) -> int:
-    return max(hello.logical_clock, hello.half.head if hello.half else 0)
+    """Up to which clock it has seen its history; a page may have ended in the middle of a push."""
+    half = hello.half
+    return max(hello.logical_clock, half.head, half.seen) if half else hello.logical_clock
 
 
 def welcome(

@@ -37,11 +37,16 @@ class _SparseFrame(_Frame, frozen=True, tag=str.lower, omit_defaults=True):
     """A frame that leaves out what does not apply."""
 
 
-class Half(msgspec.Struct, frozen=True):
-    """Where a device is in the middle of a snapshot (section 6)."""
+class Half(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a device is in the middle of a snapshot (section 6).
+
+    `seen` is said in a `hello`: the newest clock that it has seen, of an object on a page that
+    ended in the middle of a push, too. A device that does not say it is not checked for that.
+    """
 
     from_: Integer = msgspec.field(name="from")
     head: Integer
+    seen: Integer = 0
 
 
 # Device -> hub

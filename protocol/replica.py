@@ -198,10 +198,21 @@ class Replica:
             device=device,
             logical_clock=position.clock,
             log_id=position.log_id,
-            half=position.half,
+            half=self._half(),
             epoch=position.epoch,
             earlier=position.earlier,
         )
+
+    def _half(self) -> Half | None:
+        half = self.position.half
+        return half and msgspec.structs.replace(half, seen=self._seen())
+
+    def _seen(self) -> int:
+        """Up to which clock it has seen the history; a page may end in the middle of a push."""
+        half, clock = self.position.half, self.position.clock
+        if half is None:
+            return clock
+        return max(clock, half.head, *(known.clock for _, known in self._all_known()))
 
     def next_push(self) -> Push | None:
         """The next push to send on this connection, cut and to be stored before; None: wait."""
@@ -324,9 +335,8 @@ class Replica:
 
     def _history(self) -> Place | None:
         """The history that the device knows, and up to which clock."""
-        position = self.position
-        last = max(position.clock, position.half.head if position.half else 0)
-        return Place(position.log_id, last) if position.log_id is not None else None
+        log_id = self.position.log_id
+        return Place(log_id, self._seen()) if log_id is not None else None
 
     def _all_known(self) -> Iterator[tuple[Key, Known]]:
         for model, names in self._objects.items():

@@ -161,6 +161,25 @@ async def test_half_way_it_is_the_end_of_the_paging_that_the_hub_must_have_seen(
         assert beyond[0]["log_id"] == "log-b1"
 
 
+@pytest.mark.parametrize(
+    ("named", "is_reset"), [({"seen": 3}, True), ({"seen": 2}, False), ({}, False)]
+)
+@in_virtual_time
+async def test_half_through_a_push_that_push_is_one_that_the_hub_must_have_seen(
+    lives: Lives, named: Frame, is_reset: bool
+) -> None:
+    """A page ended in the middle of push 3: the device is at 2, and has an object as of 3. The hub
+    went back to a copy without push 3, and took the device for one of its line: the object stayed
+    on that device alone, for ever. A device that does not say `seen` is not checked for it.
+    """
+    await two_pushes_copied_and_a_third(lives)
+    lives.put_back()
+    async with lives.live("b") as site:
+        half = {"from": 0, "head": 1, **named}
+        frames = await greeted(site, 2, epoch=FIRST, half=half)
+        assert frames[0]["reset"] == is_reset
+
+
 @in_virtual_time
 async def test_who_is_in_the_line_takes_its_new_name_and_is_not_reset(lives: Lives) -> None:
     """`welcome.log_id` may differ without `reset`: the same line under a new name."""

@@ -319,7 +319,19 @@ def test_half_way_a_device_says_so_in_its_next_hello() -> None:
     phone.take(Snapshot(7, [there(7, a=1)], head=9, remaining=4))
     phone.restart()
     hello = phone.replica.hello("t", "phone")
-    assert (hello.logical_clock, hello.half) == (7, Half(3, 9))
+    assert (hello.logical_clock, hello.half) == (7, Half(3, 9, seen=9))
+
+
+def test_half_through_a_clock_a_device_says_what_it_has_of_it() -> None:
+    """A page may end in the middle of a push: it is then of a clock that it does not finish."""
+    phone = level(3)
+    phone.take(Snapshot(9, [there(10, a=1)], head=9, remaining=4))
+    phone.restart()
+    hello = phone.replica.hello("t", "phone")
+    assert (hello.logical_clock, hello.half) == (9, Half(3, 9, seen=10))
+    phone.take(welcome(logical_clock=12))
+    phone.take(Snapshot(11, [], head=9, remaining=1))
+    assert phone.replica.hello("t", "phone").half == Half(3, 9, seen=11)
 
 
 def test_resumed_paging_keeps_the_clock_at_which_the_device_was_last_level() -> None:

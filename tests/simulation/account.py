@@ -70,7 +70,7 @@ class Ear:
         """The clock up to which the device had seen the history when it said hello."""
         clock: int = self.hello["logical_clock"]
         half = self.hello.get("half")
-        return max(clock, half["head"] if half is not None else 0)
+        return max(clock, half["head"], half.get("seen", 0)) if half is not None else clock
 
     def hear(self, message: dict[str, Any]) -> None:
         """Each clock is heard of once and in order, and says what the log says."""
