@@ -205,12 +205,12 @@ def _parted(push: Push, was: dict[str, Any]) -> int | None:
     """Up to which clock the hub's history and that of an offer are one."""
     known, via = dict(reversed(push.continues)), was.get("via")
     clock = known.get(was["log_id"])
-    if via is None:
-        return clock
-    if clock is not None and via["log_id"] != was["log_id"]:
-        return clock
-    shared = known.get(via["log_id"])
-    return None if shared is None else min(shared, via["logical_clock"])
+    if via is not None and (clock is None or via["log_id"] == was["log_id"]):
+        shared = known.get(via["log_id"])
+        clock = None if shared is None else min(shared, via["logical_clock"])
+    if clock is None and push.opened and not (push.continues and push.continues[0][1]):
+        return 0  # the copy lacked the user: all other histories are lost ones
+    return clock
 
 
 def _outgoing(
