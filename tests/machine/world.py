@@ -26,6 +26,7 @@ from protocol.messages import (
     decode_from_device,
     encode,
 )
+from tests.folders import IN_MEMORY
 from tests.machine.days import STEP, Days
 from tests.machine.disk import Disk
 from tests.machine.files import Backup, carry_histories_on, empty_file
@@ -73,7 +74,7 @@ class World:
 
     def _prepare(self) -> None:
         self._cleaning.callback(self.loop.close)
-        folder = tempfile.TemporaryDirectory(prefix="machine-")
+        folder = tempfile.TemporaryDirectory(prefix="machine-", dir=IN_MEMORY)
         self._folder = Path(self._cleaning.enter_context(folder))
         sizes = self.sizes
         for name, value in (

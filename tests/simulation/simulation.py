@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unittest.mock import patch
 
 from hub.hub import Hub
+from tests.folders import IN_MEMORY
 from tests.simulation.account import Account
 from tests.simulation.fire import Fire
 from tests.simulation.hardships import Hardships
@@ -37,7 +38,6 @@ MOST_BACK = 3_000_000
 """Ms: from an hour on devices would follow, and stamp edits lower than before."""
 MOST_AT_REST = 30
 """Units of work of a hub at rest in half a minute: retention may look at users who are due."""
-RAM = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 LONGEST_CALM = 600.0
 
 
@@ -160,8 +160,9 @@ class Simulation:
         try:
             self.loop.run_until_complete(self._live())
         except BaseException as error:
-            if self.account.failure is not None:
-                raise self.account.failure from error
+            first = self.account.failure or next(iter(self.loop.troubles), error)
+            if first is not error:
+                raise first from error
             raise
 
     async def _live(self) -> None:
@@ -296,14 +297,13 @@ def simulate(
     kind: type[Simulation] = Simulation,
 ) -> Told:
     """Run the world of a seed in a folder of its own."""
-    where = RAM if RAM.is_dir() else None
     # When garbage goes, what it ends goes on as steps of the loop: the same ones each time.
     # What there is before the first world is frozen, so that to collect costs one world's garbage.
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
-        with tempfile.TemporaryDirectory(prefix="simulation-", dir=where) as folder:
+        with tempfile.TemporaryDirectory(prefix="simulation-", dir=IN_MEMORY) as folder:
             return kind(seed, Path(folder), say).run()
     finally:
         gc.enable()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.simulation import RAM
+from tests.folders import IN_MEMORY
 from tests.simulation.walk import Walk, Way
 
 MOST_STEPS = 500
@@ -13,7 +13,7 @@ MOST_STEPS = 500
 
 
 def walk(way: Way, steps: int) -> bool:
-    with tempfile.TemporaryDirectory(prefix="walk-", dir=RAM if RAM.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="walk-", dir=IN_MEMORY) as folder:
         one = Walk(way, steps, Path(folder))
         try:
             one.run()
