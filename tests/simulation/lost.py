@@ -51,11 +51,15 @@ class Lost:
 
         A device of the first lost history may then give back a deletion that was of an earlier life
         of the object, and the hub, restored from one copy twice, takes it for one made since: what
-        was made anew between the fires is gone (seed 52164, without this).
+        was made anew between the fires is gone (seed 52164, without this). Nor is anything said of
+        those of the first fire: what a device edited in between, not knowing what had been lost, it
+        gives back whole, and by one timestamp (seed 3903).
         """
         between = account.edits[first.since : self.since]
-        named = (*first.unheard, *between)
-        self.foreign |= {edit.name for edit in named if edit.user == self.user}
+        named = {edit.name for edit in between if edit.user == self.user}
+        unheard = {edit.name for edit in first.unheard if edit.user == self.user}
+        self.foreign |= named | unheard
+        first.foreign |= named
 
     def _ask(self, account: Account, person: Person, saved: Saved) -> None:
         theirs = account.strands.in_epoch(saved.position.epoch, self.user)
