@@ -67,15 +67,21 @@ class GroupCommit:
 
     async def run(self) -> None:
         """Commit until cancelled."""
-        while True:
-            await self._something_waits.wait()
-            await _let_arrive()
-            self._something_waits.clear()
-            turns = list(self._take_turns())
-            if turns:
-                _hand_out(await self._commit(turns))
-            if not self._line:
-                self._idle.set()
+        try:
+            while True:
+                await self._something_waits.wait()
+                await _let_arrive()
+                self._something_waits.clear()
+                await self._go_round()
+        finally:
+            self._idle.set()
+
+    async def _go_round(self) -> None:
+        turns = list(self._take_turns())
+        if turns:
+            _hand_out(await self._commit(turns))
+        if not self._line:
+            self._idle.set()
 
     async def drain(self) -> None:
         """Take no more, and wait until all that was taken is stored and handed out."""

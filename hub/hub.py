@@ -5,8 +5,7 @@ that it runs the same under a real server, in another program, or in a simulatio
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -16,6 +15,7 @@ import structlog
 from hub.addresses import Addresses
 from hub.auth import Authority, Now
 from hub.commit import GroupCommit
+from hub.endless import Endless
 from hub.forwarded import NO_PROXIES, Proxies
 from hub.limits import Limits
 from hub.link import Link
@@ -76,22 +76,20 @@ class Hub:
         store.on_line(self._raise_line)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Commit and watch over the sessions for as long as this lasts."""
+    async def running(self, give_up: Callable[[], None] = lambda: None) -> AsyncIterator[None]:
+        """Commit and watch over the sessions for as long as this lasts.
+
+        `give_up` is called when a bug has ended that; the end of this then raises it.
+        """
         for revocation in await self.store.revocations():
             self.revocations.add(revocation)
-        tasks = [
-            asyncio.create_task(self.commits.run(), name="commit"),
-            asyncio.create_task(self._keep_sweeping(), name="sweep"),
-        ]
+        tasks = Endless(give_up)
+        tasks.start(self.commits.run(), "commit")
+        tasks.start(self._keep_sweeping(), "sweep")
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await tasks.stop()
 
     async def serve(self, link: Link) -> None:
         """Serve one connection until it is closed."""

@@ -92,7 +92,7 @@ async def serving(
             await stack.enter_async_context(authority.fresh())
         rates = NO_RATES if settings.dev else settings.rates
         hub = Hub(store, authority, settings.limits, now, rates, proxies_of(settings.edge))
-        await stack.enter_async_context(hub.running())
+        await stack.enter_async_context(hub.running(give_up))
         identity = await stack.enter_async_context(showing(settings.edge))
         websocket_url = await stack.enter_async_context(_listening(hub, settings, identity))
         http_url = await stack.enter_async_context(listening_http(hub, settings, identity))

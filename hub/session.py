@@ -446,6 +446,10 @@ class Session:
             await catch_up(self, user, self._services.store, self._services.limits)
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
+        except Exception:
+            # A bug ends one connection; unseen, it would leave the device waiting for its pages.
+            logger.exception("catch-up failed", user=user.name, device=self.device)
+            self.end(closing.SERVER_BUSY, "the hub failed; this was logged")
 
     # The end
 

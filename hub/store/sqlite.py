@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from hub.endless import Endless
 from hub.progress import Progress, silent
 from hub.revoking import Revocation
 from hub.store import reading
@@ -60,13 +61,14 @@ class SqliteStore:
         give_up: Callable[[], None] = lambda: None,
         progress: Progress = silent,
     ) -> None:
-        """`give_up` is called when a sync has failed: close the store, and open it in time.
+        """`give_up` is called when it cannot go on, as when a sync has failed: close the store.
 
         `progress` is told of an upgrade.
         """
         self._path = path
         self._progress = progress
         self._give_up = give_up
+        self._tasks = Endless(give_up)
         self._syncs = SyncWatch()
         self._open_executor = open_executor
         self._lock = FileLock(path)
@@ -96,10 +98,8 @@ class SqliteStore:
             opened.push_async_callback(self._reader.close)
             await self._catch_up()
             self._opened = opened.pop_all()
-        self._tasks = [
-            asyncio.create_task(self._keep_folding(), name="fold"),
-            asyncio.create_task(self._retiring.run(), name="retire"),
-        ]
+        self._tasks.start(self._keep_folding(), "fold")
+        self._tasks.start(self._retiring.run(), "retire")
 
     async def _catch_up(self) -> None:
         """Bring the file to where its log is, before anybody asks."""
@@ -123,12 +123,8 @@ class SqliteStore:
             SyncFailed: a sync failed, now or before. The file and its WAL are left as they are.
 
         """
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
         async with self._opened:
+            await self._tasks.stop()
             with contextlib.suppress(StoreFailed):
                 await self._fold()
         if self._syncs.has_failed:

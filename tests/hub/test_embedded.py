@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from client import Device
 from hub.embedded import Hub
@@ -136,6 +137,38 @@ def _fail(*_: object) -> None:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
     raise error
+
+
+BUGS: list[tuple[str, str]] = [
+    ("hub.store.ledger.Ledger.commit", "commit"),
+    ("hub.store.ledger.Ledger.fold", "fold"),
+    ("hub.store.retiring.Retiring.retire", "retire"),
+    ("hub.hub.Hub._sweep", "sweep"),
+]
+
+
+@pytest.mark.parametrize(("where", "task"), BUGS)
+async def test_a_bug_that_ends_what_a_hub_lives_by_ends_the_hub_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, task: str
+) -> None:
+    """The task was gone, and the hub took pushes that it never answered, until somebody noticed."""
+    with capture_logs() as logs, pytest.raises(ZeroDivisionError):
+        await _meet_a_bug(settings_in(tmp_path), monkeypatch, where)
+    assert [line["task"] for line in logs if line["event"] == "the hub gives up"] == [task]
+
+
+async def _meet_a_bug(settings: Settings, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    async with Hub(settings) as hub, Device(hub.url, token="alice") as phone, asyncio.timeout(20):
+        await phone.synchronize()
+        with monkeypatch.context() as patched:
+            patched.setattr(where, _divide)
+            patched.setattr(Ledger, "has_due", True)
+            await phone.create("tasks", {"id": "t1"})
+            await hub.gave_up()
+
+
+def _divide(*_: object) -> None:
+    raise ZeroDivisionError
 
 
 async def test_a_program_that_waits_for_its_hub_goes_on_as_long_as_that_does(

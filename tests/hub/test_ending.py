@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hub.hub import SWEEP_SECONDS
 from hub.limits import Limits
 from hub.session import CLOSE_SECONDS
 from hub.store.errors import StoreFailed
+from tests.hub.catching_up import stored
 from tests.hub.fakes import (
     FakeLink,
     a_hub,
@@ -192,3 +194,25 @@ async def test_a_stop_comes_to_an_end_though_devices_go_on_pushing(tmp_path: Pat
             await site.hub.stop()
         assert all(await asyncio.gather(*pushing))
         assert {code(link) for link in pushers} == {1012}
+
+
+@in_virtual_time
+async def test_a_bug_in_a_catch_up_ends_that_connection_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device would have waited for its pages for as long as its patience went."""
+
+    async def divide(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with a_hub(tmp_path / "hub.db") as site:
+        phone = await site.live("phone")
+        await stored(phone, 1, create("one"))
+        monkeypatch.setattr("hub.catchup._send_objects", divide)
+        tab = site.connect()
+        tab.hello("tab")
+        with capture_logs() as logs:
+            assert [frame["type"] for frame in await tab.hear_all()] == ["welcome", "error"]
+        assert code(tab) == 1013
+        assert "catch-up failed" in {line["event"] for line in logs}
+        await stored(phone, 2, create("two"))

@@ -28,8 +28,7 @@ async def test_what_was_unfolded_when_the_hub_went_down_goes_as_if_it_had_stayed
     await store.open()
     await store.commit([push(1, create("a")), push(2, delete("a", base=1))])
     assert store._ledger.unfolded == 2
-    for task in store._tasks:
-        task.cancel()
+    await store._tasks.stop()
     copy = tmp_path / "copy.db"
     for suffix in ("", "-wal"):
         copy.with_name(copy.name + suffix).write_bytes(
