@@ -5,7 +5,7 @@ So the help need not wait for the server.
 
 from typing import Final
 
-from hub.cli import admitting, copying, serving
+from hub.cli import admitting, copying, looking, serving
 from hub.cli.group import main
 
 _VERBS: Final = (
@@ -14,6 +14,10 @@ _VERBS: Final = (
     copying.backup,
     copying.restore,
     copying.refills,
+    looking.users,
+    looking.devices,
+    looking.objects,
+    looking.log,
     admitting.token,
     admitting.revoke,
 )

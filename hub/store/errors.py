@@ -27,6 +27,13 @@ class NotACopy(StoreError):
     """What should be a copy of a hub's file is none, or not a sound one. Take another one."""
 
 
+class NoSuchUser(StoreError):
+    """Whoever asks has named a user that this file does not have. Look at `mobync-hub users`."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no user {user!r} in this file; mobync-hub users lists all")
+
+
 class StoreFailed(StoreError):
     """The disk is full or failing: nothing of this call was stored, and devices try again."""
 

@@ -390,8 +390,19 @@ async def test_who_is_revoked_is_the_one_who_was_named_and_nobody_else(data: Pat
         assert welcome["user"] == "ada"
 
 
+@pytest.mark.parametrize("looking", ["devices", "objects", "log"])
+def test_what_is_shown_is_of_the_user_who_was_named_and_nobody_else(
+    data: Path, looking: str
+) -> None:
+    said = verb(looking, "mallory", "--data", data)
+    assert (said.exit_code, said.stdout != "", HERS in said.output) == (0, True, False)
+    for name in ("mallory ", "MALLORY", "%", "*"):
+        assert verb(looking, name, "--data", data).exit_code == 1
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
+    tried |= {"users", "devices", "objects", "log"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output
