@@ -28,8 +28,8 @@ PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
-USERS, DEVICES, OBJECTS, LOG = range(9, 13)
-SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(13, 19)
+USERS, DEVICES, OBJECTS, LOG, WHY = range(9, 14)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(14, 20)
 
 
 def command(number: int) -> str:
@@ -54,7 +54,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["mobync-hub", "restore"],
         ["litestream", "reset"],
         ["litestream", "replicate"],
-        *[["mobync-hub", verb] for verb in ("users", "devices", "objects", "log")],
+        *[["mobync-hub", verb] for verb in ("users", "devices", "objects", "log", "why")],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
     ]
@@ -113,6 +113,14 @@ def test_users_devices_objects_and_the_log_are_shown_beside_a_hub_that_serves(
         assert {each["id"] for each in rows(OBJECTS, tmp_path)} == {"one", "two", "three"}
         ids = [diff["json_data"]["id"] for each in rows(LOG, tmp_path) for diff in each["diffs"]]
     assert ids[-1] == "three"
+
+
+def test_why_a_value_is_there_is_told_beside_a_hub_that_serves(tmp_path: Path) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "t1", path=tmp_path / "phone.db")
+        [why] = rows(WHY, tmp_path)
+    assert [(each["device"], each["became"]) for each in why["edits"]] == [("phone", "stored")]
 
 
 def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_again(

@@ -18,6 +18,7 @@ _VERBS: Final = (
     looking.devices,
     looking.objects,
     looking.log,
+    looking.why,
     admitting.token,
     admitting.revoke,
 )

@@ -74,6 +74,15 @@ def with_data(command: Callable[..., None]) -> Callable[..., None]:
 with_json = click.option("--json", "as_json", is_flag=True, help="JSON Lines, as in a pipe.")
 
 
+def text(value: str) -> str:
+    """What names a user, a model, an object or a field: any text, but text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("it is not UTF-8, and no name is like that") from None
+    return value
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """What went wrong becomes a message for a person and an exit code; a bug stays a traceback."""

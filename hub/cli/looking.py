@@ -1,4 +1,4 @@
-"""The verbs that look: `users`, `devices`, `objects`, `log`."""
+"""The verbs that look: `users`, `devices`, `objects`, `log` and `why`."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 import rich_click as click
 
-from hub.cli.group import explained, with_data, with_help, with_json
+from hub.cli.group import explained, text, with_data, with_help, with_json
 from hub.loading import data_file
 
 _USERS_FOOTER: Final = """\
@@ -28,6 +28,12 @@ Examples
   mobync-hub log alice --data hub.db
   mobync-hub log alice --after 41
   mobync-hub log alice --follow"""
+
+
+_WHY_FOOTER: Final = """\
+Examples
+  mobync-hub why alice tasks t1 --data hub.db
+  mobync-hub why alice tasks t1 --json"""
 
 
 def file_of(data: str | None, config: str | None) -> Path:
@@ -52,7 +58,7 @@ def users(data: str | None, config: str | None, as_json: bool) -> None:  # noqa:
 
 @click.command()
 @with_help(_DEVICES_FOOTER)
-@click.argument("user")
+@click.argument("user", type=text)
 @with_data
 @with_json
 def devices(user: str, data: str | None, config: str | None, as_json: bool) -> None:  # noqa: FBT001
@@ -69,8 +75,8 @@ def devices(user: str, data: str | None, config: str | None, as_json: bool) -> N
 
 @click.command()
 @with_help(_OBJECTS_FOOTER)
-@click.argument("user")
-@click.argument("model", required=False)
+@click.argument("user", type=text)
+@click.argument("model", type=text, required=False)
 @with_data
 @click.option("--deleted", is_flag=True, help="Those, too, whose deletion is still remembered.")
 @with_json
@@ -92,7 +98,7 @@ def objects(
 
 @click.command()
 @with_help(_LOG_FOOTER)
-@click.argument("user")
+@click.argument("user", type=text)
 @with_data
 @click.option(
     "--after", type=click.IntRange(min=0), default=0, metavar="CLOCK", help="Only what came later."
@@ -112,3 +118,29 @@ def log(
 
     with explained():
         looking.show_log(file_of(data, config), user, after, follow=follow, as_json=as_json)
+
+
+@click.command()
+@with_help(_WHY_FOOTER)
+@click.argument("user", type=text)
+@click.argument("model", type=text)
+@click.argument("name", type=text, metavar="ID")
+@with_data
+@with_json
+def why(
+    user: str,
+    model: str,
+    name: str,
+    data: str | None,
+    config: str | None,
+    as_json: bool,  # noqa: FBT001 - click gives it by name
+) -> None:
+    """Say why an object is as it is: who set each field and when, and what lost or was rejected.
+
+    As far as the log goes, which --log-days and --log-rows say. A value that lost can be brought
+    back with mobync-hub restore.
+    """
+    from hub.verbs import explaining  # noqa: PLC0415 - so that the help need not wait for it
+
+    with explained():
+        explaining.explain(file_of(data, config), user, (model, name), as_json=as_json)

@@ -18,11 +18,11 @@ from hub.verbs.output import (
     Cells,
     Found,
     is_for_programs,
-    json_line,
     line,
     moment,
     span,
     values,
+    write_line,
 )
 from protocol.messages import decode_diffs
 
@@ -66,7 +66,7 @@ def show_log(data: Path, user: str, after: int, *, follow: bool, as_json: bool) 
         Console(stderr=True).print(
             f"The log goes back to clock {first:,}; what was before is gone."
         )
-    write = _write_json if is_for_programs(as_json=as_json) else _write_text
+    write = write_line if is_for_programs(as_json=as_json) else _write_text
     while True:
         pushes = _pushes(data, user, log_id, after)
         for push in pushes:
@@ -91,11 +91,6 @@ def _pushes(data: Path, user: str, log_id: str, after: int) -> Sequence[PushRow]
         if history_of(file, number) != log_id:
             raise HubError(f"{user!r} has another history now: a copy was put back; begin again")
         return list(islice(store.pushes(file, number, after), PUSHES_AT_ONCE))
-
-
-def _write_json(push: PushRow) -> None:
-    sys.stdout.buffer.write(json_line(push))
-    sys.stdout.buffer.flush()
 
 
 def _write_text(push: PushRow) -> None:

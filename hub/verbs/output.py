@@ -41,6 +41,12 @@ def json_line(row: object) -> bytes:
     return msgspec.json.encode(row) + b"\n"
 
 
+def write_line(row: object) -> None:
+    """Write a line of JSON, for whoever waits for it."""
+    sys.stdout.buffer.write(json_line(row))
+    sys.stdout.buffer.flush()
+
+
 class Found(Generic[T]):
     """Rows that were read, to be shown once the file they are of has been let go.
 

@@ -400,9 +400,16 @@ def test_what_is_shown_is_of_the_user_who_was_named_and_nobody_else(
         assert verb(looking, name, "--data", data).exit_code == 1
 
 
+def test_why_tells_of_an_object_of_the_user_who_was_named_and_nobody_else(data: Path) -> None:
+    said = verb("why", "mallory", "own", "m", "--data", data)
+    assert (said.exit_code, HERS in said.output) == (0, False)
+    said = verb("why", "mallory", "notes", "n1", "--data", data)
+    assert (said.exit_code, said.stdout) == (1, "")
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
-    tried |= {"users", "devices", "objects", "log"}
+    tried |= {"users", "devices", "objects", "log", "why"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output

@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from hub.verbs.looking import how_far, push_lines
 from protocol.messages import POLLING_DEVICE
 from tests.hub.fakes import START, FakeClock, create, delete, update
 from tests.hub.store.bench import push
-from tests.hub.verbs.files import MAIN, ODD, a_store, commit, in_a_process, told, verb
+from tests.hub.verbs.files import MAIN, ODD, a_store, commit, edited, in_a_process, told, verb
 
 FILES = Path(__file__).parents[1] / "store" / "files"
 DAY = 86_400_000
@@ -124,16 +122,11 @@ async def test_a_person_reads_the_log_line_by_line(data: Path) -> None:
 async def test_a_log_that_lost_its_beginning_says_so(data: Path, tmp_path: Path) -> None:
     async with a_store(data) as store:
         await commit(store, *(push(n, create(f"o{n}")) for n in range(1, 4)))
-    edit(data, "UPDATE users SET dropped = 1; DELETE FROM log WHERE clock = 1")
+    edited(data, "UPDATE users SET dropped = 1; DELETE FROM log WHERE clock = 1")
     done = in_a_process(data, "log", "ada")
     assert [json.loads(line)["clock"] for line in done.stdout.splitlines()] == [2, 3]
     assert "The log goes back to clock 2" in done.stderr
     assert in_a_process(data, "log", "ada", "--after", "1").stderr == ""
-
-
-def edit(data: Path, script: str) -> None:
-    with closing(sqlite3.connect(data)) as file:
-        file.executescript(script)
 
 
 async def test_a_log_that_is_followed_shows_each_push_as_it_comes(data: Path) -> None:
