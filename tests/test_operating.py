@@ -28,8 +28,8 @@ PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
-USERS, DEVICES, OBJECTS, LOG, WHY = range(9, 14)
-SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(14, 20)
+USERS, DEVICES, OBJECTS, LOG, WHY, AS_IT_WAS = range(9, 15)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(15, 21)
 
 
 def command(number: int) -> str:
@@ -54,7 +54,10 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["mobync-hub", "restore"],
         ["litestream", "reset"],
         ["litestream", "replicate"],
-        *[["mobync-hub", verb] for verb in ("users", "devices", "objects", "log", "why")],
+        *[
+            ["mobync-hub", verb]
+            for verb in ("users", "devices", "objects", "log", "why", "objects")
+        ],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
     ]
@@ -119,7 +122,9 @@ def test_why_a_value_is_there_is_told_beside_a_hub_that_serves(tmp_path: Path) -
     serve = command(SERVE).replace(" --checkpoints litestream", "")
     with running(serve, tmp_path, PATH=PATH) as up:
         push(up, "t1", path=tmp_path / "phone.db")
+        push(up, "t2", path=tmp_path / "phone.db")
         [why] = rows(WHY, tmp_path)
+        assert [each["id"] for each in rows(AS_IT_WAS, tmp_path)] == ["t1"]
     assert [(each["device"], each["became"]) for each in why["edits"]] == [("phone", "stored")]
 
 

@@ -21,7 +21,8 @@ Examples
 _OBJECTS_FOOTER: Final = """\
 Examples
   mobync-hub objects alice --data hub.db
-  mobync-hub objects alice tasks --json"""
+  mobync-hub objects alice tasks --json
+  mobync-hub objects alice tasks --at 41"""
 
 _LOG_FOOTER: Final = """\
 Examples
@@ -78,6 +79,9 @@ def devices(user: str, data: str | None, config: str | None, as_json: bool) -> N
 @click.argument("user", type=text)
 @click.argument("model", type=text, required=False)
 @with_data
+@click.option(
+    "--at", type=click.IntRange(min=0), metavar="CLOCK", help="As they were when it was that clock."
+)
 @click.option("--deleted", is_flag=True, help="Those, too, whose deletion is still remembered.")
 @with_json
 def objects(
@@ -85,15 +89,24 @@ def objects(
     model: str | None,
     data: str | None,
     config: str | None,
+    at: int | None,
     deleted: bool,  # noqa: FBT001 - click gives it by name
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Show the objects of USER, or those of one MODEL, as they stand."""
+    """Show the objects of USER, or those of one MODEL, as they stand.
+
+    Or as they were at a clock, as far as the log tells; where it no longer does, that is an error.
+    """
     from hub.verbs import looking  # noqa: PLC0415 - so that the help need not wait for it
 
     with explained():
         path = file_of(data, config)
-        looking.show_objects(path, user, model, deleted=deleted, as_json=as_json)
+        if at is None:
+            looking.show_objects(path, user, model, deleted=deleted, as_json=as_json)
+        elif deleted:
+            raise click.UsageError("--deleted is of what is known now: give it without --at")
+        else:
+            looking.show_objects_at(path, user, model, at, as_json=as_json)
 
 
 @click.command()

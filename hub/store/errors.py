@@ -44,6 +44,10 @@ class NoSuchObject(StoreError):
         )
 
 
+class NotKnown(StoreError):
+    """The file does not tell any more what was asked, or not yet. Ask for what is later."""
+
+
 class StoreFailed(StoreError):
     """The disk is full or failing: nothing of this call was stored, and devices try again."""
 

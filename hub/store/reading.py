@@ -53,6 +53,12 @@ WHERE user_no = ? AND model = ? AND id = ?
 
 _LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 _STARTS: Final = "SELECT name, number FROM epochs ORDER BY number"
+_HEAD: Final = """
+SELECT max(
+  coalesce((SELECT head FROM users WHERE user_no = :user), 0),
+  coalesce((SELECT max(clock) FROM log
+    WHERE user_no = :user AND seq > (SELECT folded FROM hub)), 0))
+"""
 _FIRST_CLOCK: Final = "SELECT dropped + 1 FROM users WHERE user_no = ?"
 
 
@@ -116,6 +122,12 @@ def history_of(connection: sqlite3.Connection, user: int) -> str:
     """The log id of the history that a user has now."""
     row = connection.execute("SELECT log_id FROM users WHERE user_no = ?", (user,)).fetchone()
     return str(row[0]) if row else ""
+
+
+def head_of(connection: sqlite3.Connection, user: int) -> int:
+    """The clock of a user's last push."""
+    row = connection.execute(_HEAD, {"user": user}).fetchone()
+    return int(row[0])
 
 
 def folded_head(connection: sqlite3.Connection, user: int) -> int:

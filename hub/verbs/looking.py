@@ -13,6 +13,7 @@ from hub.errors import HubError
 from hub.store import looking as store
 from hub.store.beside import known, looking
 from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
+from hub.store.past import objects_at
 from hub.store.reading import first_clock, history_of
 from hub.verbs.output import (
     Cells,
@@ -48,6 +49,13 @@ def show_devices(data: Path, user: str, *, as_json: bool) -> None:
     with looking(data) as file:
         found = Found(store.devices(file, user), as_json=as_json)
     found.show(_DEVICE, _device_cells, "No device of this user was here.")
+
+
+def show_objects_at(data: Path, user: str, model: str | None, clock: int, *, as_json: bool) -> None:
+    """A user's objects as they were at a clock."""
+    with looking(data) as file:
+        found = Found(objects_at(file, user, model, clock), as_json=as_json)
+    found.show(_OBJECT, object_cells, "There were no such objects.")
 
 
 def show_objects(data: Path, user: str, model: str | None, *, deleted: bool, as_json: bool) -> None:
