@@ -17,6 +17,9 @@ from protocol.errors import BadMessage, flaw
 SUBPROTOCOL: Final = "mobync.v1"
 PATH: Final = "/sync"
 POLLING_DEVICE: Final = "mobync"
+HUB_DEVICE: Final = "mobync-hub"
+"""The device of what the hub's operator brings back."""
+TAKEN_DEVICES: Final = (POLLING_DEVICE, HUB_DEVICE)
 """The device in whose name polling clients push (section 9); no socket may take it."""
 
 MOST_DIGITS: Final = 4000

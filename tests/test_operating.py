@@ -28,8 +28,8 @@ PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
-USERS, DEVICES, OBJECTS, LOG, WHY, AS_IT_WAS = range(9, 15)
-SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(15, 21)
+USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(16, 22)
 
 
 def command(number: int) -> str:
@@ -56,7 +56,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["litestream", "replicate"],
         *[
             ["mobync-hub", verb]
-            for verb in ("users", "devices", "objects", "log", "why", "objects")
+            for verb in ("users", "devices", "objects", "log", "why", "restore", "objects")
         ],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
@@ -126,6 +126,22 @@ def test_why_a_value_is_there_is_told_beside_a_hub_that_serves(tmp_path: Path) -
         [why] = rows(WHY, tmp_path)
         assert [each["id"] for each in rows(AS_IT_WAS, tmp_path)] == ["t1"]
     assert [(each["device"], each["became"]) for each in why["edits"]] == [("phone", "stored")]
+
+
+def test_a_lost_value_is_brought_back_beside_a_hub_that_serves(tmp_path: Path) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+
+    async def quarrel(url: str) -> None:
+        async with Device(url, token="alice", name="phone") as device:
+            await device.create("tasks", {"id": "t1", "title": "Milk"})
+            await device.synchronize(SECONDS)
+            await device.update("tasks", {"id": "t1", "title": "Oats"})
+            await device.synchronize(SECONDS)
+
+    with running(serve, tmp_path, PATH=PATH) as up:
+        asyncio.run(quarrel(up.split()[1]))
+        assert rows(LOST, tmp_path) == [{"clock": 3, "value": "Milk"}]
+        assert rows(OBJECTS, tmp_path)[0]["fields"]["title"] == "Milk"
 
 
 def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_again(

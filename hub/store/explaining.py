@@ -10,7 +10,7 @@ import orjson
 
 from hub.progress import Tell
 from hub.store.beside import known
-from hub.store.errors import NoSuchObject
+from hub.store.errors import NoSuchObject, NotKnown
 from hub.store.looking import PushRow, pushes
 from hub.store.reading import first_clock, read_objects
 from hub.store.rows import Leftovers
@@ -91,6 +91,30 @@ def why(connection: sqlite3.Connection, user: str, key: Key, tell: Tell) -> Why:
     if held is None and not edits:
         raise NoSuchObject(user, key, first)
     return _why(key, held, edits, moments, first)
+
+
+def value_at(connection: sqlite3.Connection, user: str, key: Key, field: str, clock: int) -> Any:
+    """What the push of a clock said of a field: what it lost there, or else what it set.
+
+    Raises:
+        NoSuchUser: there is none.
+        NotKnown: the push says nothing of that, or the log no longer has it.
+
+    """
+    number = known(connection, user)
+    first = first_clock(connection, number)
+    if clock < first:
+        raise NotKnown(f"the log goes back to clock {first}: the push of {clock} is gone")
+    push = next(pushes(connection, number, clock - 1), None)
+    told = edits_of(push, key) if push is not None and push.clock == clock else ()
+    values = [edit for edit in told if field in edit.fields]
+    if not values:
+        raise NotKnown(
+            f"the push of clock {clock} says nothing of the field {field!r} of {key[0]!r} "
+            f"{key[1]!r}; mobync-hub why lists the edits of an object"
+        )
+    # Those that did not become part of the object come last.
+    return values[-1].fields[field]
 
 
 def edits_of(push: PushRow, key: Key) -> Iterator[EditRow]:

@@ -285,6 +285,39 @@ async def _revoked(hub: ServedHub, _hers: Hers) -> Answers:
     return await asked(hub, "GET", "/admin/revoke", headers=bearer)
 
 
+async def _as_operator(hub: ServedHub, method: str, path: str, **options: Any) -> Answers:
+    """With the tokens of users, and with none."""
+    tokens = ("", f"Bearer {token('ada')}", f"Bearer {token('mallory')}")
+    headers = [{"Authorization": each} if each else {} for each in tokens]
+    return [await asked(hub, method, path, headers=each, **options) for each in headers]
+
+
+@way("GET /admin/users", "as if he were the operator", *["401"] * 3)
+async def _all_users(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/users")
+
+
+@way("GET /admin/devices", "as if he were the operator", *["401"] * 3)
+async def _all_devices(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/devices?user=ada")
+
+
+@way("GET /admin/objects", "as if he were the operator", *["401"] * 3)
+async def _all_objects(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/objects?user=ada")
+
+
+@way("GET /admin/why", "as if he were the operator", *["401"] * 3)
+async def _why(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", f"/admin/why?user=ada&model={NOTES}&id=n1-{HERS}")
+
+
+@way("POST /admin/restore", "as if he were the operator", *["401"] * 3)
+async def _bring_back(hub: ServedHub, _hers: Hers) -> Answers:
+    lost = {"user": "ada", "model": NOTES, "id": f"n1-{HERS}", "field": "text", "clock": 1}
+    return await _as_operator(hub, "POST", "/admin/restore", json=lost)
+
+
 @way("anything else over HTTP", "that a careless server would have", *["404"] * 7)
 async def _no_such_route(hub: ServedHub, _hers: Hers) -> Answers:
     paths = ("/", "/users/ada", "/sync/ada", "/hub.db", "/%2e%2e/hub.db", "/metrics", "/settings")
