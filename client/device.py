@@ -27,7 +27,7 @@ from client.values import copied
 from client.watch import Watch
 from client.world import World
 from protocol.diffs import MAX_DEVICE
-from protocol.messages import POLLING_DEVICE
+from protocol.messages import TAKEN_DEVICES
 from protocol.records import Setback
 
 DEFAULT_WORLD: Final = World()
@@ -69,7 +69,7 @@ class Device:
     ) -> None:
         if path is not None and storage is not None:
             raise ValueError("give a Device either a path or a storage, not both")
-        if name is not None and (not 1 <= len(name) <= MAX_DEVICE or name == POLLING_DEVICE):
+        if name is not None and (not 1 <= len(name) <= MAX_DEVICE or name in TAKEN_DEVICES):
             raise ValueError(f"{name!r} cannot be a device's name: 1 to {MAX_DEVICE} characters")
         self._connect = connect or websocket(url)
         self._token = token

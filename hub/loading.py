@@ -18,7 +18,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hub.errors import SettingsError
-from hub.settings import BY_KEY, CONFIG, DEFINITIONS, TABLES, Definition, Settings, shown
+from hub.settings import (
+    BY_KEY,
+    CONFIG,
+    DEFINITIONS,
+    FILE_GROUPS,
+    TABLES,
+    Definition,
+    Settings,
+    shown,
+)
 from hub.tokens import JwksPlace, read_place
 
 
@@ -52,6 +61,22 @@ def load(flags: Mapping[str, object], env: Mapping[str, str]) -> Loaded:
     except SettingsError as error:
         error.place(_places(given))
         raise
+
+
+def load_for_file(flags: Mapping[str, object], env: Mapping[str, str]) -> Settings:
+    """The settings of a hub that is stopped, for a command that opens its file in its place.
+
+    Whose tokens count, and where it listens, is nothing to that.
+
+    Raises:
+        SettingsError: as `load`.
+
+    """
+    given = {**_from_environment(env), **_from_flags(flags)}
+    given = {**_from_file(given.get(CONFIG)), **given}
+    of_the_file = {item.name for item in DEFINITIONS if item.group in FILE_GROUPS}
+    kept = {name: value for name, value in given.items() if name in of_the_file}
+    return _build({**kept, "dev": Given(value=True, place="", is_text=False)})
 
 
 def data_file(flags: Mapping[str, object], env: Mapping[str, str]) -> Path:

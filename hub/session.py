@@ -39,7 +39,7 @@ from protocol import closing
 from protocol.closing import Closing
 from protocol.errors import BadMessage
 from protocol.messages import (
-    POLLING_DEVICE,
+    TAKEN_DEVICES,
     Auth,
     Authenticated,
     Error,
@@ -149,8 +149,8 @@ class Session:
             raise Refusal(closing.BAD_MESSAGE, "the first frame must be hello")
         await self._wait_for_turn()
         grant = await self._admit(hello)
-        if hello.device == POLLING_DEVICE:
-            raise Refusal(closing.FORBIDDEN, f"the device name {POLLING_DEVICE} is taken")
+        if hello.device in TAKEN_DEVICES:
+            raise Refusal(closing.FORBIDDEN, f"the device name {hello.device} is taken")
         return hello, grant
 
     async def _wait_for_turn(self) -> None:

@@ -42,6 +42,9 @@ GROUPS: Final = (
 )
 _LISTENING, _EDGE, _DATA, _TOKENS, _RULES, _LIMITS, _RATES, _RETENTION, _LOGS, _FILE = GROUPS
 
+FILE_GROUPS: Final = (_DATA, _RULES, _LIMITS, _RETENTION)
+"""Settings that bear on what is in the file, whoever opens it."""
+
 _ENV_PREFIX: Final = "MOBYNC_"
 TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "edge": (Edge, _EDGE),

@@ -17,7 +17,11 @@ from protocol.errors import BadMessage, flaw
 SUBPROTOCOL: Final = "mobync.v1"
 PATH: Final = "/sync"
 POLLING_DEVICE: Final = "mobync"
-"""The device in whose name polling clients push (section 9); no socket may take it."""
+"""The device in whose name polling clients push (section 9)."""
+HUB_DEVICE: Final = "mobync-hub"
+"""The device of what the hub's operator brings back."""
+TAKEN_DEVICES: Final = (POLLING_DEVICE, HUB_DEVICE)
+"""Those whose names no socket may take."""
 
 MOST_DIGITS: Final = 4000
 """Of an integer that is read as one: below what Python takes from a text, above any double."""

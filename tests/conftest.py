@@ -20,6 +20,7 @@ BY_PROCESSES = (
     "hostile",
     "hub/apart/test_secrets.py",
     "hub/test_revoke.py",
+    "hub/verbs",
     "proxies",
     "scripts",
     "test_internet.py",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jwt
 import pytest
@@ -28,7 +28,8 @@ PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
-SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(9, 15)
+USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(16, 22)
 
 
 def command(number: int) -> str:
@@ -53,6 +54,10 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["mobync-hub", "restore"],
         ["litestream", "reset"],
         ["litestream", "replicate"],
+        *[
+            ["mobync-hub", verb]
+            for verb in ("users", "devices", "objects", "log", "why", "restore", "objects")
+        ],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
     ]
@@ -92,6 +97,51 @@ def test_a_backup_and_what_it_is_restored_to(tmp_path: Path) -> None:
         (refill,) = map(json.loads, run(command(REFILLS), tmp_path, PATH=PATH).splitlines())
     assert (refill["user"], refill["device"], refill["objects"]) == ("alice", "phone", 1)
     assert records(tmp_path / "hub.db") == {"kept", "later"}
+
+
+def rows(number: int, folder: Path) -> list[Any]:
+    """What a verb of the page shows in a pipe."""
+    return [json.loads(line) for line in run(command(number), folder, PATH=PATH).splitlines()]
+
+
+def test_users_devices_objects_and_the_log_are_shown_beside_a_hub_that_serves(
+    tmp_path: Path,
+) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "one", "two", path=tmp_path / "phone.db")
+        push(up, "three", path=tmp_path / "phone.db")
+        assert [(each["user"], each["objects"]) for each in rows(USERS, tmp_path)] == [("alice", 3)]
+        assert [each["device"] for each in rows(DEVICES, tmp_path)] == ["phone"]
+        assert {each["id"] for each in rows(OBJECTS, tmp_path)} == {"one", "two", "three"}
+        ids = [diff["json_data"]["id"] for each in rows(LOG, tmp_path) for diff in each["diffs"]]
+    assert ids[-1] == "three"
+
+
+def test_why_a_value_is_there_is_told_beside_a_hub_that_serves(tmp_path: Path) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "t1", path=tmp_path / "phone.db")
+        push(up, "t2", path=tmp_path / "phone.db")
+        [why] = rows(WHY, tmp_path)
+        assert [each["id"] for each in rows(AS_IT_WAS, tmp_path)] == ["t1"]
+    assert [(each["device"], each["became"]) for each in why["edits"]] == [("phone", "stored")]
+
+
+def test_a_lost_value_is_brought_back_beside_a_hub_that_serves(tmp_path: Path) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+
+    async def quarrel(url: str) -> None:
+        async with Device(url, token="alice", name="phone") as device:
+            await device.create("tasks", {"id": "t1", "title": "Milk"})
+            await device.synchronize(SECONDS)
+            await device.update("tasks", {"id": "t1", "title": "Oats"})
+            await device.synchronize(SECONDS)
+
+    with running(serve, tmp_path, PATH=PATH) as up:
+        asyncio.run(quarrel(up.split()[1]))
+        assert rows(LOST, tmp_path) == [{"clock": 3, "value": "Milk"}]
+        assert rows(OBJECTS, tmp_path)[0]["fields"]["title"] == "Milk"
 
 
 def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_again(

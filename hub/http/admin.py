@@ -1,7 +1,5 @@
 """What an operator may ask of a hub that serves: to revoke, to undo that, and what is revoked."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -9,10 +7,12 @@ from typing import Any, Final
 
 import msgspec
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from hub.auth.keys import LEAST_SECRET, read_file, warn_if_open
 from hub.errors import SettingsError
+from hub.http import repairs
+from hub.http.guard import Guard
 from hub.hub import Hub
 from hub.revoking import Revocation, of_subject
 
@@ -58,22 +58,24 @@ def read_admin_token(path: Path) -> bytes:
     return token
 
 
-def routes(hub: Hub, token: bytes | None) -> Sequence[web.RouteDef]:
-    """What answers at PATH whoever shows this token; None: whoever gets there at all."""
-    desk = AdminDesk(hub, token)
-    return web.post(PATH, desk.revoke), web.get(PATH, desk.revoked)
+def routes(hub: Hub, data: Path, token: bytes | None) -> Sequence[web.RouteDef]:
+    """What answers whoever shows this token; None: whoever gets there at all."""
+    guard = Guard(token)
+    desk = AdminDesk(hub, guard)
+    own = web.post(PATH, desk.revoke), web.get(PATH, desk.revoked)
+    return *own, *repairs.routes(hub, data, guard)
 
 
 class AdminDesk:
     """Takes orders of operators."""
 
-    def __init__(self, hub: Hub, token: bytes | None) -> None:
+    def __init__(self, hub: Hub, guard: Guard) -> None:
         self._hub = hub
-        self._proof = None if token is None else _digest(b"Bearer " + token)
+        self._guard = guard
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Revoke, or let in again. When it is answered, it is so."""
-        self._check(request)
+        self._guard.check(request)
         order, revocation = await _read(request)
         if order.undo:
             changed = await self._hub.reinstate(revocation)
@@ -83,16 +85,9 @@ class AdminDesk:
 
     async def revoked(self, request: web.Request) -> web.Response:
         """List what is revoked."""
-        self._check(request)
+        self._guard.check(request)
         rows = [as_row(each) for each in await self._hub.store.revocations()]
         return _answer(success=True, revoked=rows)
-
-    def _check(self, request: web.Request) -> None:
-        if self._proof is None:
-            return
-        shown = request.headers.get(hdrs.AUTHORIZATION, "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(_digest(shown), self._proof):
-            raise web.HTTPUnauthorized(reason="unauthorized: show the admin token as a Bearer")
 
 
 def as_row(revocation: Revocation) -> dict[str, Any]:
@@ -109,10 +104,6 @@ async def _read(request: web.Request) -> tuple[Order, Revocation]:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(reason=f"malformed: {error}".replace("\n", " ")) from None
     return order, revocation
-
-
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).digest()
 
 
 def _answer(status: HTTPStatus = HTTPStatus.OK, **fields: Any) -> web.Response:

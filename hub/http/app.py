@@ -1,8 +1,8 @@
 """The HTTP listener: `POST /sync` for mobync's polling clients, `/healthz` and `/readyz`.
 
-And `/admin/revoke`, where there is an admin token. Every answer is JSON. Whatever a peer sends or
-fails to take ends its own request and no other: a request has a largest body and its deadlines, and
-there are only so many at once.
+And what only an operator may ask, below `/admin/`, where there is an admin token. Every answer is
+JSON. Whatever a peer sends or fails to take ends its own request and no other: a request has a
+largest body and its deadlines, and there are only so many at once.
 """
 
 import asyncio
@@ -94,13 +94,18 @@ def _url(scheme: str, host: str, port: int) -> str:
 
 def routes_of(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
     """All routes that these settings open."""
-    desk, admin_token = Desk(hub, health), settings.tokens.admin_token_file
+    desk = Desk(hub, health)
     return [
         web.post(PATH, desk.sync),
         web.get("/healthz", desk.healthz),
         web.get("/readyz", desk.readyz),
-        *(admin.routes(hub, admin.read_admin_token(admin_token)) if admin_token else ()),
+        *_admin_routes(hub, settings),
     ]
+
+
+def _admin_routes(hub: Hub, settings: Settings) -> Sequence[web.RouteDef]:
+    token = settings.tokens.admin_token_file
+    return admin.routes(hub, settings.data, admin.read_admin_token(token)) if token else ()
 
 
 def make_app(

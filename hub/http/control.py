@@ -1,6 +1,6 @@
 """The way from commands to a hub that serves: a socket beside its file, `NAME-control`.
 
-Whoever may open it, which is the hub's own user, may say what `/admin/revoke` takes.
+Whoever may open it, which is the hub's own user, may say what `/admin/` takes.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     """
     path = socket_of(data)
     runner = web.AppRunner(
-        make_app(hub, admin.routes(hub, None)),
+        make_app(hub, admin.routes(hub, data, None)),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
@@ -90,32 +90,36 @@ def _bound(path: Path) -> socket.socket:
 
 
 async def order(data: Path, what: admin.Order) -> dict[str, Any]:
-    """Give an order to the hub that serves a file; its answer.
+    """Give an order to the hub that serves a file, as `tell` does; its answer."""
+    return await tell(data, admin.PATH, msgspec.json.encode(what))
+
+
+async def tell(data: Path, path: str, body: bytes, seconds: float | None = None) -> dict[str, Any]:
+    """Post something to the hub that serves a file; its answer, within so many seconds.
 
     Raises:
         NotReached: there was none.
         HubError: the hub refused it.
 
     """
-    body = msgspec.json.encode(what)
     try:
         with short_name(socket_of(data)) as name:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await _asked(name, body)
+            async with asyncio.timeout(seconds or ANSWER_SECONDS):
+                answer = await _asked(name, path, body)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise NotReached(
             f"the hub that serves {data} did not answer ({error or 'too slow'}); "
-            "does it start or stop just now? Try again, or revoke over HTTP"
+            "does it start or stop just now? Try again, or ask over HTTP"
         ) from None
     if not answer.get("success"):
         raise HubError(str(answer.get("message")))
     return answer
 
 
-async def _asked(name: str, body: bytes) -> dict[str, Any]:
+async def _asked(name: str, path: str, body: bytes) -> dict[str, Any]:
     async with (
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(name)) as session,
-        session.post(f"http://hub{admin.PATH}", data=body) as response,
+        session.post(f"http://hub{path}", data=body) as response,
     ):
         answer: dict[str, Any] = await response.json()
         return answer

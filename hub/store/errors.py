@@ -27,6 +27,27 @@ class NotACopy(StoreError):
     """What should be a copy of a hub's file is none, or not a sound one. Take another one."""
 
 
+class NoSuchUser(StoreError):
+    """Whoever asks has named a user that this file does not have. Look at `mobync-hub users`."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is no user {user!r} in this file; mobync-hub users lists all")
+
+
+class NoSuchObject(StoreError):
+    """Whoever asks has named an object of which the file knows nothing. Look at the user's."""
+
+    def __init__(self, user: str, key: tuple[str, str], first_clock: int) -> None:
+        super().__init__(
+            f"{user!r} has no object {key[1]!r} of the model {key[0]!r}, and the log, which goes "
+            f"back to clock {first_clock}, tells of none; mobync-hub objects lists what there is"
+        )
+
+
+class NotKnown(StoreError):
+    """The file does not tell any more what was asked, or not yet. Ask for what is later."""
+
+
 class StoreFailed(StoreError):
     """The disk is full or failing: nothing of this call was stored, and devices try again."""
 

@@ -21,19 +21,23 @@ from protocol.messages import SnapshotObject, decode_diffs
 
 T = TypeVar("T")
 
-_LOG: Final = """
-SELECT log.clock, devices.name, log.push_id, CAST(log.diffs AS BLOB), log.refused
+LOG: Final = """
+SELECT {columns}
 FROM log_clocks AS run CROSS JOIN json_each(run.seqs) AS place
   CROSS JOIN log ON log.seq = place.value JOIN devices USING (device_no)
 WHERE run.user_no = :user AND run.clock + place.key > :after AND run.clock >= coalesce(
   (SELECT max(clock) FROM log_clocks WHERE user_no = :user AND clock <= :after + 1), 0)
 UNION ALL
-SELECT log.clock, devices.name, log.push_id, CAST(log.diffs AS BLOB), log.refused
+SELECT {columns}
 FROM log JOIN devices USING (device_no)
 WHERE log.seq > (SELECT folded FROM hub) AND log.user_no = :user
   AND log.clock > max(:after, (SELECT head FROM users WHERE user_no = :user))
 """
+"""A user's rows of the log behind a clock, in the order of their clocks."""
 # Both halves come in the order of their clocks, and the second lies behind the first.
+_LOG: Final = LOG.format(
+    columns="log.clock, devices.name, log.push_id, CAST(log.diffs AS BLOB), log.refused"
+)
 
 _PAGE: Final = """
 SELECT object_no, model, id, clock, CAST(fields AS BLOB), timestamp, created, past FROM objects
@@ -49,6 +53,12 @@ WHERE user_no = ? AND model = ? AND id = ?
 
 _LAST_ROW: Final = "SELECT max(folded, coalesce((SELECT max(seq) FROM log), 0)) FROM hub"
 _STARTS: Final = "SELECT name, number FROM epochs ORDER BY number"
+_HEAD: Final = """
+SELECT max(
+  coalesce((SELECT head FROM users WHERE user_no = :user), 0),
+  coalesce((SELECT max(clock) FROM log
+    WHERE user_no = :user AND seq > (SELECT folded FROM hub)), 0))
+"""
 _FIRST_CLOCK: Final = "SELECT dropped + 1 FROM users WHERE user_no = ?"
 
 
@@ -106,6 +116,18 @@ def first_clock(connection: sqlite3.Connection, user: int) -> int:
     """The first clock that the log still holds, or will hold next."""
     row = connection.execute(_FIRST_CLOCK, (user,)).fetchone()
     return int(row[0]) if row else 1
+
+
+def history_of(connection: sqlite3.Connection, user: int) -> str:
+    """The log id of the history that a user has now."""
+    row = connection.execute("SELECT log_id FROM users WHERE user_no = ?", (user,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def head_of(connection: sqlite3.Connection, user: int) -> int:
+    """The clock of a user's last push."""
+    row = connection.execute(_HEAD, {"user": user}).fetchone()
+    return int(row[0])
 
 
 def folded_head(connection: sqlite3.Connection, user: int) -> int:

@@ -285,6 +285,39 @@ async def _revoked(hub: ServedHub, _hers: Hers) -> Answers:
     return await asked(hub, "GET", "/admin/revoke", headers=bearer)
 
 
+async def _as_operator(hub: ServedHub, method: str, path: str, **options: Any) -> Answers:
+    """With the tokens of users, and with none."""
+    tokens = ("", f"Bearer {token('ada')}", f"Bearer {token('mallory')}")
+    headers = [{"Authorization": each} if each else {} for each in tokens]
+    return [await asked(hub, method, path, headers=each, **options) for each in headers]
+
+
+@way("GET /admin/users", "as if he were the operator", *["401"] * 3)
+async def _all_users(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/users")
+
+
+@way("GET /admin/devices", "as if he were the operator", *["401"] * 3)
+async def _all_devices(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/devices?user=ada")
+
+
+@way("GET /admin/objects", "as if he were the operator", *["401"] * 3)
+async def _all_objects(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/objects?user=ada")
+
+
+@way("GET /admin/why", "as if he were the operator", *["401"] * 3)
+async def _why(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", f"/admin/why?user=ada&model={NOTES}&id=n1-{HERS}")
+
+
+@way("POST /admin/restore", "as if he were the operator", *["401"] * 3)
+async def _bring_back(hub: ServedHub, _hers: Hers) -> Answers:
+    lost = {"user": "ada", "model": NOTES, "id": f"n1-{HERS}", "field": "text", "clock": 1}
+    return await _as_operator(hub, "POST", "/admin/restore", json=lost)
+
+
 @way("anything else over HTTP", "that a careless server would have", *["404"] * 7)
 async def _no_such_route(hub: ServedHub, _hers: Hers) -> Answers:
     paths = ("/", "/users/ada", "/sync/ada", "/hub.db", "/%2e%2e/hub.db", "/metrics", "/settings")
@@ -390,8 +423,26 @@ async def test_who_is_revoked_is_the_one_who_was_named_and_nobody_else(data: Pat
         assert welcome["user"] == "ada"
 
 
+@pytest.mark.parametrize("looking", ["devices", "objects", "log"])
+def test_what_is_shown_is_of_the_user_who_was_named_and_nobody_else(
+    data: Path, looking: str
+) -> None:
+    said = verb(looking, "mallory", "--data", data)
+    assert (said.exit_code, said.stdout != "", HERS in said.output) == (0, True, False)
+    for name in ("mallory ", "MALLORY", "%", "*"):
+        assert verb(looking, name, "--data", data).exit_code == 1
+
+
+def test_why_tells_of_an_object_of_the_user_who_was_named_and_nobody_else(data: Path) -> None:
+    said = verb("why", "mallory", "own", "m", "--data", data)
+    assert (said.exit_code, HERS in said.output) == (0, False)
+    said = verb("why", "mallory", "notes", "n1", "--data", data)
+    assert (said.exit_code, said.stdout) == (1, "")
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
+    tried |= {"users", "devices", "objects", "log", "why"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output

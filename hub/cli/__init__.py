@@ -1,0 +1,29 @@
+"""The command `mobync-hub`, its verbs by concern; what they do is in modules that they import late.
+
+So the help need not wait for the server.
+"""
+
+from typing import Final
+
+from hub.cli import admitting, copying, looking, serving
+from hub.cli.group import main
+
+_VERBS: Final = (
+    serving.serve,
+    serving.settings,
+    copying.backup,
+    copying.restore,
+    copying.refills,
+    looking.users,
+    looking.devices,
+    looking.objects,
+    looking.log,
+    looking.why,
+    admitting.token,
+    admitting.revoke,
+)
+
+for _verb in _VERBS:
+    main.add_command(_verb)
+
+__all__ = ["main"]

@@ -1,0 +1,149 @@
+"""The verbs `users`, `devices`, `objects` and `log`: what a hub's file has, who is how far."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from hub.errors import HubError
+from hub.store import looking as store
+from hub.store.beside import known, looking
+from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
+from hub.store.past import objects_at
+from hub.store.reading import first_clock, history_of
+from hub.verbs.output import (
+    Cells,
+    Found,
+    is_for_programs,
+    line,
+    moment,
+    span,
+    values,
+    write_line,
+)
+from protocol.messages import decode_diffs
+
+FOLLOW_SECONDS: Final = 0.5
+"""How often `log --follow` looks again."""
+PUSHES_AT_ONCE: Final = 100
+"""Pushes that are read before they are shown."""
+
+_USER: Final = ("User", "Clock", "Objects", "Size", "Devices", "Last push", "Last seen", "Log from")
+_DEVICE: Final = ("Device", "How far", "Received", "Last seen", "Last push id")
+_OBJECT: Final = ("Model", "Id", "Clock", "Changed", "By", "Fields")
+
+
+def show_users(data: Path, *, as_json: bool) -> None:
+    """All users of a hub."""
+    with looking(data) as file:
+        found = Found(store.users(file), as_json=as_json)
+    found.show(_USER, _user_cells, "Nobody is here yet.")
+
+
+def show_devices(data: Path, user: str, *, as_json: bool) -> None:
+    """A user's devices, and how far behind each is."""
+    with looking(data) as file:
+        found = Found(store.devices(file, user), as_json=as_json)
+    found.show(_DEVICE, _device_cells, "No device of this user was here.")
+
+
+def show_objects_at(data: Path, user: str, model: str | None, clock: int, *, as_json: bool) -> None:
+    """A user's objects as they were at a clock."""
+    with looking(data) as file:
+        found = Found(objects_at(file, user, model, clock), as_json=as_json)
+    found.show(_OBJECT, object_cells, "There were no such objects.")
+
+
+def show_objects(data: Path, user: str, model: str | None, *, deleted: bool, as_json: bool) -> None:
+    """A user's objects as they stand."""
+    with looking(data) as file:
+        rows = store.objects(file, user, model)
+        kept = (row for row in rows if deleted or row.fields is not None)
+        found = Found(kept, as_json=as_json)
+    found.show(_OBJECT, object_cells, "There are no such objects.")
+
+
+def show_log(data: Path, user: str, after: int, *, follow: bool, as_json: bool) -> None:
+    """A user's pushes, and, as long as nobody stops it, each that comes."""
+    log_id, first = _beginning(data, user)
+    if after + 1 < first:
+        Console(stderr=True).print(
+            f"The log goes back to clock {first:,}; what was before is gone."
+        )
+    write = write_line if is_for_programs(as_json=as_json) else _write_text
+    while True:
+        pushes = _pushes(data, user, log_id, after)
+        for push in pushes:
+            write(push)
+            after = push.clock
+        sys.stdout.flush()
+        if not pushes and not follow:
+            return
+        if not pushes:
+            time.sleep(FOLLOW_SECONDS)
+
+
+def _beginning(data: Path, user: str) -> tuple[str, int]:
+    with looking(data) as file:
+        number = known(file, user)
+        return history_of(file, number), first_clock(file, number)
+
+
+def _pushes(data: Path, user: str, log_id: str, after: int) -> Sequence[PushRow]:
+    with looking(data) as file:
+        number = known(file, user)
+        if history_of(file, number) != log_id:
+            raise HubError(f"{user!r} has another history now: a copy was put back; begin again")
+        return list(islice(store.pushes(file, number, after), PUSHES_AT_ONCE))
+
+
+def _write_text(push: PushRow) -> None:
+    Console(highlight=False, soft_wrap=True).print(*push_lines(push), sep="\n")
+
+
+def push_lines(push: PushRow) -> Iterator[Any]:
+    """A push for a person: a line of its own, and one for each edit and what became of it."""
+    yield line(f"clock {push.clock}  {moment(push.stored_at)}  {push.device}", "bold")
+    for diff in decode_diffs(push.diffs):
+        yield line(f"  {diff.type} {diff.model} {diff.json_data['id']}  {values(diff.json_data)}")
+    for rejected in push.refused.rejected:
+        words = f"  rejected {rejected.id or ''}: {rejected.code}, {rejected.message}"
+        yield line(words, "red")
+    for lost in push.refused.lost:
+        won = ", ".join(f"{name} to clock {clock}" for name, clock in lost.fields.items())
+        yield line(f"  lost in {lost.id}: {won}", "yellow")
+
+
+def _user_cells(row: UserRow) -> Cells:
+    counts = f"{row.clock:,}", f"{row.objects:,}", _size(row.bytes), f"{row.devices:,}"
+    return row.user, *counts, moment(row.stored_at), moment(row.seen), f"{row.first_clock:,}"
+
+
+def _device_cells(row: DeviceRow) -> Cells:
+    far = f"{row.received:,}", moment(row.seen), f"{row.last_push_id:,}"
+    return row.device, how_far(row, time.time_ns() // 1_000_000), *far
+
+
+def how_far(row: DeviceRow, at: int) -> str:
+    """How far behind a device is at a moment (ms), for a person."""
+    if row.behind is None:
+        return "has not said"
+    if row.behind == 0:
+        return "level"
+    pushes = "1 push behind" if row.behind == 1 else f"{row.behind:,} pushes behind"
+    return pushes if row.since is None else f"{pushes}, for {span(max(at - row.since, 0))}"
+
+
+def object_cells(row: ObjectRow) -> Cells:
+    """An object's line in a table."""
+    fields: Mapping[str, Any] | None = row.fields
+    shown = "deleted" if fields is None else values(fields)
+    return row.model, row.id, f"{row.clock:,}", moment(row.utc_timestamp), row.device, shown
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MB" if count >= 2**20 else f"{count / 2**10:.1f} KB"
