@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 import uvloop
@@ -27,6 +28,10 @@ from hub.process import (
 )
 from hub.progress import for_whom_it_is, lines
 from hub.rates import NO_RATES
+from hub.service.notifier import Notifier, notifier_from
+from hub.service.sockets import NO_SOCKETS, Sockets, check_loopback, sockets_from
+from hub.service.starting import asking_for_time
+from hub.service.watchdog import Watchdog, patience_from
 from hub.settings import Settings
 from hub.store.interface import Store
 from hub.store.ledger import Rules
@@ -39,6 +44,9 @@ from protocol.messages import PATH
 SHARE_OF_PEERS: Final = 0.7
 """Of the time to stop, what peers may take to say goodbye; the rest is for those cut off."""
 
+SHARE_OF_NEW: Final = 0.05
+"""Of the time to stop, what those may take to become devices who were connecting just then."""
+
 logger: Final = structlog.get_logger("hub")
 
 
@@ -48,8 +56,9 @@ def run(settings: Settings) -> int:
     spare_the_collector()
     let_sockets_go_first()
     allow_files(settings.limits.max_connections)
+    service = _service_of(settings, os.environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, service))
     return 0
 
 
@@ -63,16 +72,51 @@ def new_log_id() -> str:
     return os.urandom(16).hex()
 
 
-async def _serve(settings: Settings) -> None:
+class Service(NamedTuple):
+    """Who runs the hub, what it was given by them, and how long they wait for a sign of life."""
+
+    notifier: Notifier
+    sockets: Sockets
+    patience: float | None
+
+
+def _service_of(settings: Settings, env: MutableMapping[str, str]) -> Service:
+    sockets = sockets_from(env)
+    if settings.dev:
+        check_loopback(sockets)
+    return Service(notifier_from(env), sockets, patience_from(env))
+
+
+class Served(NamedTuple):
+    """A hub that serves, and where."""
+
+    websocket_url: str
+    http_url: str
+    hub: Hub
+
+
+async def _serve(settings: Settings, service: Service) -> None:
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
-    async with serving(settings, give_up=stopped.set) as (websocket_url, http_url):
-        print(f"ready {websocket_url} {http_url}", flush=True)  # noqa: T201 - others wait for it
-        logger.info("ready", websocket=websocket_url, http=http_url, data=str(settings.data))
+    async with AsyncExitStack() as stack:
+        async with asking_for_time(service.notifier):
+            starting = _served(settings, stopped.set, service.sockets)
+            served = await stack.enter_async_context(starting)
+        watchdog = Watchdog(served.hub, service.notifier, service.patience)
+        await stack.enter_async_context(watchdog.watching())
+        _say_ready(served, settings)
+        service.notifier.ready(watchdog.status)
         await stopped.wait()
+        service.notifier.stopping()
         logger.info("stopping")
     logger.info("stopped")
+
+
+def _say_ready(served: Served, settings: Settings) -> None:
+    websocket_url, http_url, _hub = served
+    print(f"ready {websocket_url} {http_url}", flush=True)  # noqa: T201 - others wait for it
+    logger.info("ready", websocket=websocket_url, http=http_url, data=str(settings.data))
 
 
 @asynccontextmanager
@@ -83,6 +127,14 @@ async def serving(
 
     `give_up` is called when the store cannot go on; the end of this then raises why.
     """
+    async with _served(settings, give_up, NO_SOCKETS) as served:
+        yield served.websocket_url, served.http_url
+
+
+@asynccontextmanager
+async def _served(
+    settings: Settings, give_up: Callable[[], None], sockets: Sockets
+) -> AsyncIterator[Served]:
     async with AsyncExitStack() as stack:
         store = open_store(settings, give_up)
         await store.open()
@@ -94,10 +146,14 @@ async def serving(
         hub = Hub(store, authority, settings.limits, now, rates, proxies_of(settings.edge))
         await stack.enter_async_context(hub.running())
         identity = await stack.enter_async_context(showing(settings.edge))
-        websocket_url = await stack.enter_async_context(_listening(hub, settings, identity))
-        http_url = await stack.enter_async_context(listening_http(hub, settings, identity))
+        websocket_url = await stack.enter_async_context(
+            _listening(hub, settings, identity, sockets.devices)
+        )
+        http_url = await stack.enter_async_context(
+            listening_http(hub, settings, identity, sockets.http)
+        )
         await stack.enter_async_context(controlled(hub, settings.data))
-        yield websocket_url, http_url
+        yield Served(websocket_url, http_url, hub)
 
 
 def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -> Store:
@@ -121,11 +177,13 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
 
 
 @asynccontextmanager
-async def _listening(hub: Hub, settings: Settings, identity: Identity | None) -> AsyncIterator[str]:
+async def _listening(
+    hub: Hub, settings: Settings, identity: Identity | None, given: socket.socket | None
+) -> AsyncIterator[str]:
     """Listen for devices; at the end, stop in good order and within the deadline."""
     listener = listener_for(hub, settings, identity)
     async with AsyncExitStack() as stack:
-        listening = listener.listening(settings.host, settings.port)
+        listening = listener.listening(settings.host, settings.port, given)
         try:
             host, port = await stack.enter_async_context(listening)
         except OSError as error:
@@ -163,9 +221,10 @@ def listener_for(hub: Hub, settings: Settings, identity: Identity | None = None)
 
 async def _stop(hub: Hub, listener: Listener, seconds: float) -> None:
     """Stop within `seconds`, with peers that answer nothing, too."""
-    listener.close()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds * SHARE_OF_PEERS):
+            await listener.let_in(seconds * SHARE_OF_NEW)
+            listener.close()
             await hub.stop()
             await listener.served()
             return

@@ -22,6 +22,7 @@ BY_PROCESSES = (
     "hub/test_revoke.py",
     "proxies",
     "scripts",
+    "service",
     "test_internet.py",
     "test_operating.py",
     "test_readme.py",
