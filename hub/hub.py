@@ -117,6 +117,13 @@ class Hub:
             self._progress.pop(session, None)
             self._noted.pop(session, None)
 
+    async def keep_to(self, limits: Limits) -> None:
+        """Have these limits from now on; a device that is here keeps to those it was told of."""
+        await self.store.keep_to(limits)
+        self.limits = limits
+        self.addresses.keep_to(limits)
+        self._services = self._services._replace(limits=limits)
+
     async def stop(self) -> None:
         """Let what is under way finish, then tell everybody; the links close by themselves."""
         self.stopping = True

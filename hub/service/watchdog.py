@@ -48,7 +48,6 @@ class Watchdog:
         self._asked = 0.0
         self._is_troubled = False
 
-    @property
     def status(self) -> str:
         """How the hub is, for people."""
         count = len(self._hub.sessions)
@@ -92,7 +91,7 @@ class Watchdog:
         else:
             self._is_troubled = False
             tell = self._notifier.alive if self._is_wanted else self._notifier.say
-            tell(self.status)
+            tell(self.status())
 
     async def _ask(self) -> None:
         await self._hub.store.device(NOBODY, NOBODY)
@@ -101,4 +100,4 @@ class Watchdog:
         if not self._is_troubled:
             self._is_troubled = True
             logger.warning("no sign of life", why=trouble)
-        self._notifier.say(f"{self.status}; {trouble}")
+        self._notifier.say(f"{self.status()}; {trouble}")

@@ -74,6 +74,11 @@ class Listener:
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
 
+    def keep_to(self, terms: Terms, ping_seconds: float, ping_timeout_seconds: float) -> None:
+        """Have whoever comes from now on keep to these terms, and all be pinged so."""
+        self._terms = terms
+        self._keep_alive.keep_to(ping_seconds, ping_timeout_seconds)
+
     async def let_in(self, seconds: float) -> None:
         """Take no more connections, but let those that are here become WebSockets for a moment.
 
