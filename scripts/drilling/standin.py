@@ -70,6 +70,7 @@ class StandIn:
         names: Sequence[str] | None = NAMES,
         watchdog: float | None = None,
         environment: Mapping[str, str] | None = None,
+        program: Path = MOBYNC_HUB,
     ) -> subprocess.Popen[bytes]:
         """Start a hub that is given the sockets, by these names; it is not ready yet."""
         given = [fcntl.fcntl(each, fcntl.F_DUPFD, ABOVE) for each in self.sockets]
@@ -80,7 +81,7 @@ class StandIn:
         try:
             with (self.folder / "hub.log").open("ab") as log:
                 return subprocess.Popen(
-                    ["bash", "-c", f"{_EXEC} {places}", "bash", MOBYNC_HUB, "serve", *flags],
+                    ["bash", "-c", f"{_EXEC} {places}", "bash", program, "serve", *flags],
                     env={**os.environ, **spoken, **(environment or {})},
                     pass_fds=given,
                     stdout=log,
