@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -71,10 +72,25 @@ def _as_json(found: Outcome) -> str:
 
 
 def _show(found: Outcome) -> None:
-    table = Table(title=f"A restart with {found.devices} connected devices", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right")
-    for words, value in (
+    """A table for a person, plain lines in a pipe."""
+    title, rows = f"A restart with {found.devices} connected devices", _rows(found)
+    if sys.stdout.isatty():
+        table = Table(title=title, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+    else:
+        print(title)
+        for words, value in rows:
+            print(f"{words}: {value}")
+    for words in found.told:
+        print(words)
+
+
+def _rows(found: Outcome) -> Sequence[tuple[str, str]]:
+    return (
         ("pushes, before it, meanwhile and after", f"{found.pushed}"),
         ("of them lost", f"{found.lost}"),
         ("connections refused", f"{found.refused}"),
@@ -82,11 +98,7 @@ def _show(found: Outcome) -> None:
         ("seconds until a hub served again", f"{found.down_seconds:.2f}"),
         ("seconds until half of the devices were level", f"{found.half_level_seconds:.2f}"),
         ("seconds until all were level", f"{found.level_seconds:.2f}"),
-    ):
-        table.add_row(words, value)
-    Console().print(table)
-    for words in found.told:
-        print(words)
+    )
 
 
 if __name__ == "__main__":
