@@ -52,6 +52,10 @@ class Addresses:
         self._hellos = Buckets(rates.hello_rate, rates.hello_burst)
         self._here: dict[str, Address] = {}
 
+    def keep_to(self, limits: Limits) -> None:
+        """Have these limits count for who comes from now on."""
+        self._limits = limits
+
     def enter(self, where: str, now: float) -> Address:
         """Somebody connects from there, and is yet to be greeted; `leave` it again."""
         name = self._name(where)

@@ -32,6 +32,8 @@ SWEEP_SECONDS: Final = 1.0
 SEEN_SECONDS: Final = 7200.0
 """How often the store is told of a device that stays connected."""
 
+STOPS: Final = "the hub stops; come back soon"
+
 logger: Final = structlog.get_logger("hub")
 
 
@@ -97,7 +99,9 @@ class Hub:
         session = Session(link, self._services, address)
         self._ungreeted.add(session)
         self.sessions[session] = None
-        if not self._has_room():
+        if self.stopping:
+            self._turn_away(session, closing.SHUTTING_DOWN, STOPS)
+        elif not self._has_room():
             self._turn_away(session, closing.SERVER_BUSY, "too many connections; try again later")
         elif not self.addresses.has_room(address):
             words = "too many connections from this address"
@@ -111,12 +115,19 @@ class Hub:
             self._progress.pop(session, None)
             self._noted.pop(session, None)
 
+    async def keep_to(self, limits: Limits) -> None:
+        """Have these limits from now on; a device that is here keeps to those it was told of."""
+        await self.store.keep_to(limits)
+        self.limits = limits
+        self.addresses.keep_to(limits)
+        self._services = self._services._replace(limits=limits)
+
     async def stop(self) -> None:
         """Let what is under way finish, then tell everybody; the links close by themselves."""
         self.stopping = True
         await self.commits.drain()
         for session in tuple(self.sessions):
-            session.end(closing.SHUTTING_DOWN, "the hub stops; come back soon")
+            session.end(closing.SHUTTING_DOWN, STOPS)
 
     async def revoke(self, revocation: Revocation) -> int:
         """Turn somebody away, and end their connections; how many those were.
@@ -156,8 +167,7 @@ class Hub:
     def _has_room(self) -> bool:
         """Whether there is, for the one that was added last, too."""
         return (
-            not self.stopping
-            and len(self.sessions) <= self.limits.max_connections
+            len(self.sessions) <= self.limits.max_connections
             and len(self._ungreeted) <= self.limits.max_ungreeted
         )
 

@@ -23,6 +23,7 @@ BY_PROCESSES = (
     "hub/verbs",
     "proxies",
     "scripts",
+    "service",
     "test_internet.py",
     "test_operating.py",
     "test_readme.py",

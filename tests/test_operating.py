@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -30,6 +32,7 @@ SECONDS: Final = 60.0
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(16, 22)
+DRY_RUN, INSTALL, DRILL = range(22, 25)
 
 
 def command(number: int) -> str:
@@ -60,6 +63,13 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
+        ["scripts/systemd/install", "--dry-run"],
+        ["sudo", "scripts/systemd/install"],
+        ["scripts/upgrade-drill"],
+        ["podman", "build"],
+        ["podman", "secret"],
+        ["podman", "run"],
+        ["podman", "exec"],
     ]
 
 
@@ -228,3 +238,26 @@ def replicating_hub(folder: Path, number: int) -> Iterator[str]:
     """A hub that leaves the checkpoints to Litestream, and Litestream; its `ready` line."""
     with running(command(SERVE), folder, PATH=PATH) as up, replicating(number, folder):
         yield up
+
+
+# As a service: tests/service has the whole installation, and the image's recipe
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed"
+)
+def test_a_dry_run_of_the_installation_says_what_the_page_says(tmp_path: Path) -> None:
+    assert command(INSTALL) == f"sudo {command(DRY_RUN).removesuffix(' --dry-run')}"
+    out = run(f"{command(DRY_RUN)} --root {tmp_path}", ROOT)
+    table = PAGE.partition("## Installing it")[2].partition("\n\nand starts them")[0]
+    places = re.findall(r"^\|.*\|(.*)\|$", table, re.MULTILINE)
+    names = [name for place in places for name in re.findall(r"`([^`]+)`", place)]
+    assert len(names) == 9
+    assert [name for name in names if name.removesuffix("/hub.db") not in out] == []
+
+
+@pytest.mark.long
+def test_the_restart_under_load_of_the_page_in_its_short_form() -> None:
+    out = run(f"{command(DRILL)} --users 5 --seconds 0.2 --json", ROOT)
+    found = json.loads(out)
+    assert (found["devices"], found["lost"], found["refused"]) == (10, 0, 0)

@@ -20,6 +20,7 @@ SHORT: Final = {
     "scripts/kills --minutes 10": "scripts/kills --rounds 2",
     "scripts/fuzz": "scripts/fuzz --frames 500",
     "scripts/hostile": "scripts/hostile --sockets 130 --hello-seconds 0.5",
+    "scripts/upgrade-drill": "scripts/upgrade-drill --users 20 --seconds 0.5 --rate 100",
     "scripts/soak --nightly": "scripts/soak --minutes 0.06 --users 2 --rate 50",
 }
 """Of each command of the page one that takes seconds."""
@@ -53,5 +54,5 @@ def test_a_long_form_prints_what_the_page_says(tmp_path: Path, command: str) -> 
 
 
 def test_what_the_page_calls_by_name_is_there() -> None:
-    for name in re.findall(r"`(scripts/\w+|tests/[\w/.]+)", PAGE):
+    for name in re.findall(r"`(scripts/[\w-]+|tests/[\w/.]+)", PAGE):
         assert (ROOT / name).exists(), name

@@ -20,6 +20,7 @@ of a set (JWKS, RFC 7517) in which the token's `kid` names it. Its claims:
 A claim that is null or of another type makes the token worthless; all other claims are ignored.
 """
 
+from hub.auth.changing import ChangingAuthority
 from hub.auth.grants import (
     Authority,
     DevAuthority,
@@ -44,6 +45,7 @@ from hub.settings import Settings
 __all__ = [
     "MAX_TOKEN",
     "Authority",
+    "ChangingAuthority",
     "DevAuthority",
     "Grant",
     "JwtAuthority",

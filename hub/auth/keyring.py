@@ -76,6 +76,10 @@ class Keyring:
         """Whether no token can be proved."""
         return self._keys is None or not self._keys.keys
 
+    def look(self) -> None:
+        """Have the source read as soon as that may be again."""
+        self._wanted.set()
+
     async def looked_up(self) -> None:
         """Wait until the source was read once from its beginning.
 
@@ -85,7 +89,7 @@ class Keyring:
         """
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._wanted.set()
+        self.look()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await waiter

@@ -76,6 +76,16 @@ class JwtAuthority:
         else:
             yield
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no key to prove a token with."""
+        return isinstance(self._key, Keyring) and self._key.is_empty
+
+    def look(self) -> None:
+        """Have the issuer asked for its keys soon, if there is one."""
+        if isinstance(self._key, Keyring):
+            self._key.look()
+
     def _check_issuer(self, claims: _Claims) -> None:
         if self._issuer is not None and claims.iss != self._issuer:
             raise Unauthorized("the token is of another issuer")

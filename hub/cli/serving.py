@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import orjson
@@ -48,18 +50,22 @@ def serve(**flags: object) -> None:
 
     When it serves, one line on standard output says so: ready ws://... http://...; the log goes
     to standard error.
+
+    On SIGHUP it reads the settings again: limits, keys and logs change at once, all else with the
+    next start.
     """
     with explained():
-        sys.exit(_run(load(flags, os.environ)))
+        sys.exit(_run(partial(load, flags, dict(os.environ))))
 
 
-def _run(loaded: Loaded) -> int:
+def _run(read: Callable[[], Loaded]) -> int:
     from hub import logs, server  # noqa: PLC0415 - so that the help need not wait for them
 
+    loaded = read()
     settings = loaded.settings
     logs.configure(settings.log_level, settings.log_format)
     try:
-        return server.run(settings)
+        return server.run(settings, lambda: read().settings)
     except SettingsError as error:
         error.place(loaded.places)
         raise

@@ -7,6 +7,7 @@ largest body and its deadlines, and there are only so many at once.
 
 import asyncio
 import math
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -50,9 +51,12 @@ logger: Final = structlog.get_logger("http")
 
 @asynccontextmanager
 async def listening(
-    hub: Hub, settings: Settings, identity: Shows | None = None
+    hub: Hub,
+    settings: Settings,
+    identity: Shows | None = None,
+    given: socket.socket | None = None,
 ) -> AsyncIterator[str]:
-    """Serve HTTP for as long as this lasts; its address."""
+    """Serve HTTP for as long as this lasts; its address. A socket that is given listens already."""
     health, silent = Health(hub), Silent(hub.limits)
     whose = [knowing_peers(proxies_of(settings.edge), silent), of_pages(settings.pages)]
     runner = web.AppRunner(
@@ -67,18 +71,22 @@ async def listening(
     async with health.asking():
         await runner.setup()
         try:
-            await _listen(runner, settings, silent, identity)
+            await _listen(runner, settings, silent, identity, given)
             yield _url("https" if identity else "http", *runner.addresses[0][:2])
         finally:
             await runner.cleanup()
 
 
 async def _listen(
-    runner: web.AppRunner, settings: Settings, silent: Silent, identity: Shows | None
+    runner: web.AppRunner,
+    settings: Settings,
+    silent: Silent,
+    identity: Shows | None,
+    given: socket.socket | None,
 ) -> None:
     host, port = settings.http_address
     try:
-        await Site(runner, (host, port), silent, settings.limits, identity).start()
+        await Site(runner, (host, port), silent, settings.limits, identity, given).start()
     except OSError as error:
         raise SettingsError(
             f"cannot listen for HTTP on {host}, port {port}: {error.strerror}",

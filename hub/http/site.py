@@ -5,6 +5,8 @@ moment in which the connection came, and only so many connections may be waited 
 """
 
 import asyncio
+import contextlib
+import socket
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -15,6 +17,8 @@ from hub.tls.identity import Shows
 
 BACKLOG: Final = 1024
 """Connections that the kernel holds until they are accepted."""
+LET_IN_SECONDS: Final = 0.5
+"""How long a hub that stops waits for the request of a connection that has just come."""
 
 
 class Silent:
@@ -24,6 +28,7 @@ class Silent:
         self._seconds = limits.hello_seconds
         self._most = limits.max_ungreeted
         self._deadlines: dict[Any, asyncio.TimerHandle] = {}
+        self._is_empty = asyncio.Event()
 
     @property
     def is_crowded(self) -> bool:
@@ -42,6 +47,22 @@ class Silent:
         deadline = self._deadlines.pop(request.protocol, None)
         if deadline is not None:
             deadline.cancel()
+            self._note()
+
+    async def heard_all(self, seconds: float) -> None:
+        """Wait until each has asked something or was cut off, but no longer than this."""
+        await asyncio.sleep(0)  # what was accepted in this turn of the loop is known in the next
+        self._note()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_empty.wait()
+
+    def _note(self) -> None:
+        """Keep whether there is any, for who waits until there is none."""
+        if self._deadlines:
+            self._is_empty.clear()
+        else:
+            self._is_empty.set()
 
     def close(self) -> None:
         """Cut off all of them."""
@@ -50,6 +71,7 @@ class Silent:
 
     def _cut_off(self, handler: Any) -> None:
         self._deadlines.pop(handler).cancel()
+        self._note()
         if handler.transport is not None:
             handler.transport.abort()
 
@@ -64,9 +86,12 @@ class Site(web.BaseSite):
         silent: Silent,
         limits: Limits,
         identity: Shows | None,
+        given: socket.socket | None = None,
     ) -> None:
+        """A socket that is `given` listens already, and goes on when this stops."""
         super().__init__(runner, backlog=BACKLOG)
         self._address = address
+        self._given = given
         self._silent = silent
         self._options = tls_options(
             identity, most=limits.max_ungreeted, seconds=limits.hello_seconds
@@ -87,13 +112,17 @@ class Site(web.BaseSite):
         await super().start()
         loop = asyncio.get_running_loop()
         host, port = self._address
+        where: dict[str, Any] = (
+            {"sock": self._given} if self._given else {"host": host, "port": port}
+        )
         self._server = await loop.create_server(
-            self._arrive, host, port, backlog=self._backlog, **self._options
+            self._arrive, **where, backlog=self._backlog, **self._options
         )
 
     async def stop(self) -> None:
-        """Take no more connections; those that have not asked anything are cut off."""
+        """Take no more connections; those that do not ask anything now are cut off."""
         await super().stop()
+        await self._silent.heard_all(LET_IN_SECONDS)
         self._silent.close()
 
     def _arrive(self) -> asyncio.Protocol:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from hub.epochs import Epochs
+from hub.limits import Limits
 from hub.revoking import Revocation
 from protocol.diffs import Held, Key
 from protocol.history import History
@@ -166,6 +167,9 @@ class Store(Protocol):
 
         Stored soon, and lost without harm.
         """
+
+    async def keep_to(self, limits: Limits) -> None:
+        """Have every push that is decided from now on keep to these limits."""
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         """Tell of each line (user, clock) before any tombstone up to it goes.

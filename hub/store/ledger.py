@@ -12,7 +12,9 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
+from hub.limits import Limits
 from hub.retention import Retention
 from hub.store.appending import LogPage
 from hub.store.epochs import begin_epoch, epochs_of, write_epochs
@@ -76,6 +78,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """False: another program does it, and the hub never."""
 
 
+def bounds_of(limits: Limits) -> dict[str, int]:
+    """What of the operator's limits is in the rules, by its name there."""
+    return {
+        "max_ahead": int(limits.max_clock_ahead_seconds * 1000),
+        "max_object_bytes": limits.max_object_bytes,
+        "max_depth": limits.max_depth,
+        "max_objects": limits.max_objects_per_user,
+        "max_bytes": limits.max_bytes_per_user,
+    }
+
+
 class Ledger:
     """The one writer of a hub file. Each method is one unit of work on its connection."""
 
@@ -86,6 +99,10 @@ class Ledger:
         self._page_bytes = 0
         self._synchronous = ""
         self._next_due: int | None = 0
+
+    def keep_to(self, limits: Limits, _connection: sqlite3.Connection) -> None:
+        """Decide by these limits from now on: between two groups, as any unit of work."""
+        self._rules = replace(self._rules, **bounds_of(limits))
 
     def user(self, name: str, connection: sqlite3.Connection) -> UserStanding:
         """How a user stands; made where it is new."""

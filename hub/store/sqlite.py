@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import structlog
 
 from hub.endless import Endless
+from hub.limits import Limits
 from hub.progress import Progress, silent
 from hub.revoking import Revocation
 from hub.store import reading
@@ -197,6 +198,10 @@ class SqliteStore:
     async def reinstate(self, revocation: Revocation) -> bool:
         """Keep no revocation of this subject; whether there was one."""
         return await self._write(partial(self._ledger.change, partial(erase, revocation)))
+
+    async def keep_to(self, limits: Limits) -> None:
+        """Have every push that is decided from now on keep to these limits."""
+        await self._write(partial(self._ledger.keep_to, limits))
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         """Tell of a user's line before it is raised."""

@@ -6,7 +6,6 @@ cannot be used changes nothing: the hub says why, and shows the old one.
 
 import asyncio
 import contextlib
-import signal
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +26,7 @@ from hub.edge import Edge
 from hub.errors import SettingsError
 
 WATCH_SECONDS: Final = 5.0
-"""How often the files are looked at; SIGHUP has them looked at once."""
+"""How often the files are looked at, unless somebody asks for it."""
 
 CERT: Final = "tls_cert_file"
 KEY: Final = "tls_key_file"
@@ -57,14 +56,11 @@ async def showing(edge: Edge) -> AsyncIterator["Identity | None"]:
     if edge.tls_cert_file is None or edge.tls_key_file is None:
         yield None
         return
-    loop = asyncio.get_running_loop()
     identity = Identity(edge.tls_cert_file, edge.tls_key_file)
-    watching = loop.create_task(identity.watch(), name="certificate")
-    loop.add_signal_handler(signal.SIGHUP, identity.ask)
+    watching = asyncio.create_task(identity.watch(), name="certificate")
     try:
         yield identity
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching

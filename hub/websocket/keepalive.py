@@ -27,10 +27,14 @@ class KeepAlive:
         self, links: Collection[WebSocketLink], ping_seconds: float, timeout_seconds: float
     ) -> None:
         self._links = links
+        self._quiet: dict[WebSocketLink, float] = {}
+        self.keep_to(ping_seconds, timeout_seconds)
+
+    def keep_to(self, ping_seconds: float, timeout_seconds: float) -> None:
+        """Go by these times from the next look on."""
         self._glance = ping_seconds / GLANCES
         self._timeout = timeout_seconds
         self._ping = ping_seconds
-        self._quiet: dict[WebSocketLink, float] = {}
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -42,20 +43,26 @@ class Listener:
         self._options = tls_options(identity, most=max_handshakes, seconds=terms.seconds)
         self._is_closed = False
         self._handshakes: dict[Handshake, Address] = {}
+        self._is_quiet = asyncio.Event()
         self._links: dict[WebSocketLink, asyncio.Task[None]] = {}
         self._keep_alive = KeepAlive(self._links.keys(), ping_seconds, ping_timeout_seconds)
 
     @asynccontextmanager
-    async def listening(self, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    async def listening(
+        self, host: str, port: int, given: socket.socket | None = None
+    ) -> AsyncIterator[tuple[str, int]]:
         """Listen for as long as this lasts; the address. Port 0 is a free one.
+
+        A socket that is given listens already, and goes on when this ends.
 
         Raises:
             OSError: nobody can listen there.
 
         """
         loop = asyncio.get_running_loop()
+        where: dict[str, Any] = {"sock": given} if given else {"host": host, "port": port}
         self._server = await loop.create_server(
-            self._arrive, host, port, backlog=BACKLOG, **self._options
+            self._arrive, **where, backlog=BACKLOG, **self._options
         )
         watching = loop.create_task(self._keep_alive.run(), name="keep-alive")
         try:
@@ -66,6 +73,24 @@ class Listener:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
+
+    def keep_to(self, terms: Terms, ping_seconds: float, ping_timeout_seconds: float) -> None:
+        """Have whoever comes from now on keep to these terms, and all be pinged so."""
+        self._terms = terms
+        self._keep_alive.keep_to(ping_seconds, ping_timeout_seconds)
+
+    async def let_in(self, seconds: float) -> None:
+        """Take no more connections, but let those that are here become WebSockets for a moment.
+
+        Whoever was not refused by the kernel is told by a frame, and not by a reset.
+        """
+        self._server.close()
+        await asyncio.sleep(0)  # what was accepted in this turn of the loop is known in the next
+        if self._handshakes:
+            self._is_quiet.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._is_quiet.wait()
 
     def close(self) -> None:
         """Take no more connections; those that have not become a WebSocket are cut off."""
@@ -100,6 +125,8 @@ class Listener:
         if address is not None:
             self._addresses.greeted(address)
             self._addresses.leave(address)
+        if not self._handshakes:
+            self._is_quiet.set()
 
     def _begin(self, link: WebSocketLink) -> None:
         task = asyncio.ensure_future(self._serve(link))
