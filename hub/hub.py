@@ -16,6 +16,8 @@ import structlog
 from hub.addresses import Addresses
 from hub.auth import Authority, Now
 from hub.commit import GroupCommit
+from hub.counts import Counts
+from hub.door import Door
 from hub.forwarded import NO_PROXIES, Proxies
 from hub.limits import Limits
 from hub.link import Link
@@ -50,13 +52,14 @@ class Hub:
         self.store = store
         self.limits = limits
         self.rates = rates
-        self.authority = authority
         self.now = now
-        self.commits = GroupCommit(store)
+        self.counts = Counts()
+        self.commits = GroupCommit(store, self.counts)
         buckets = Buckets(rates.user_rate, rates.user_burst)
         self.users = Users(store, self.commits.submit, buckets)
         self.addresses = Addresses(limits, rates, proxies)
         self.revocations = Revocations()
+        self.door = Door(authority, self.revocations, self.counts)
         self.sessions: dict[Session, None] = {}
         self.stopping = False
         self._revoking = asyncio.Lock()
@@ -64,12 +67,12 @@ class Hub:
         self._services = Services(
             store,
             self.users,
-            authority,
+            self.door,
             limits,
             rates.patience_seconds,
             now,
             self._greeted,
-            self.revocations,
+            self.counts,
         )
         self._progress: dict[Session, tuple[int, float]] = {}
         self._noted: dict[Session, float] = {}
@@ -96,7 +99,8 @@ class Hub:
     async def serve(self, link: Link) -> None:
         """Serve one connection until it is closed."""
         address = self.addresses.enter(link.address, asyncio.get_running_loop().time())
-        session = Session(link, self._services, address)
+        self.counts.connections += 1
+        session = Session(link, self._services, address, self.counts.connections)
         self._ungreeted.add(session)
         self.sessions[session] = None
         if not self._has_room():
@@ -176,8 +180,10 @@ class Hub:
         """One clock for all deadlines, so that an idle device costs no timer of its own."""
         loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + SWEEP_SECONDS
             await asyncio.sleep(SWEEP_SECONDS)
             now, wall = loop.time(), self.now()
+            self.counts.loop_lag_seconds.add(max(now - due, 0.0))
             for session in tuple(self.sessions):
                 self._sweep(session, now, wall)
 
@@ -190,8 +196,10 @@ class Hub:
         self._note_seen(session, now)
         grant = session.grant
         if grant is not None and grant.expires is not None and grant.expires <= wall:
+            self.counts.unauthorized["expired"] += 1
             session.end(closing.UNAUTHORIZED, "the token has run out")
         elif self._is_stalled(session, now):
+            self.counts.stalled += 1
             logger.info("cut off", user=session.user_name, device=session.device, why="stalled")
             session.link.abort()
 

@@ -29,6 +29,7 @@ SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(9, 15)
+METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL = range(15, 19)
 
 
 def command(number: int) -> str:
@@ -55,6 +56,10 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["litestream", "replicate"],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
+        ["python3", "-c"],
+        ["chmod", "600"],
+        ["mobync-hub", "serve"],
+        ["curl", "--silent"],
     ]
 
 
@@ -119,6 +124,24 @@ def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_agai
     assert "alice is let in again" in run(command(REINSTATE), tmp_path, PATH=PATH)
     with running(command(SERVE_KEYS), tmp_path, PATH=PATH) as up:
         assert [come(up, *each) for each in comers] == ["welcome", *refused[1:]]
+
+
+def test_the_metrics_are_read_with_their_token_and_by_the_socket(tmp_path: Path) -> None:
+    for number in (METRICS_TOKEN, PRIVATE):
+        run(command(number), tmp_path, PATH=PATH)
+    token = (tmp_path / "metrics.token").read_text().strip()
+    with running(command(SERVE_METRICS), tmp_path, PATH=PATH) as up:
+        push(up, "kept")
+        by_socket = run(command(CURL), tmp_path, PATH=PATH)
+        assert 'mobync_pushes_total{outcome="stored"} 1.0' in by_socket.splitlines()
+        url = f"{up.split()[2]}/metrics"
+        assert "unauthorized" in run(f"curl --silent {url}", tmp_path)
+        shown = run(f"curl --silent --header 'Authorization: Bearer {token}' {url}", tmp_path)
+        assert names_in(shown) == names_in(by_socket)
+
+
+def names_in(metrics: str) -> list[str]:
+    return [line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")]
 
 
 async def _answer_to_hello(url: str, token: str, device: str) -> str:

@@ -1,24 +1,19 @@
 """What an operator may ask of a hub that serves: to revoke, to undo that, and what is revoked."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from hub.auth.keys import LEAST_SECRET, read_file, warn_if_open
-from hub.errors import SettingsError
+from hub.http.bearer import Bearers
 from hub.hub import Hub
 from hub.revoking import Revocation, of_subject
 
 PATH: Final = "/admin/revoke"
 MAX_BODY: Final = 64 * 1024
-_SETTING: Final = "admin_token_file"
 
 
 class Order(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -39,37 +34,18 @@ class Order(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return of_subject(self.user, self.device, self.token, self.until)
 
 
-def read_admin_token(path: Path) -> bytes:
-    """The token in a file, less a line break at its end.
-
-    Raises:
-        SettingsError: it cannot be read, or could be guessed.
-
-    """
-    token = read_file(path, _SETTING).rstrip(b"\r\n")
-    if len(token) < LEAST_SECRET:
-        raise SettingsError(
-            f"the admin token in {path} has {len(token)} bytes; with fewer than {LEAST_SECRET} "
-            "it could be guessed",
-            f"make a new one, for example with: openssl rand -hex 32 > {path}",
-            _SETTING,
-        )
-    warn_if_open(path)
-    return token
-
-
-def routes(hub: Hub, token: bytes | None) -> Sequence[web.RouteDef]:
-    """What answers at PATH whoever shows this token; None: whoever gets there at all."""
-    desk = AdminDesk(hub, token)
+def routes(hub: Hub, operators: Bearers | None) -> Sequence[web.RouteDef]:
+    """What answers at PATH whoever shows a token; None: whoever gets there at all."""
+    desk = AdminDesk(hub, operators)
     return web.post(PATH, desk.revoke), web.get(PATH, desk.revoked)
 
 
 class AdminDesk:
     """Takes orders of operators."""
 
-    def __init__(self, hub: Hub, token: bytes | None) -> None:
+    def __init__(self, hub: Hub, operators: Bearers | None) -> None:
         self._hub = hub
-        self._proof = None if token is None else _digest(b"Bearer " + token)
+        self._operators = operators
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Revoke, or let in again. When it is answered, it is so."""
@@ -88,11 +64,8 @@ class AdminDesk:
         return _answer(success=True, revoked=rows)
 
     def _check(self, request: web.Request) -> None:
-        if self._proof is None:
-            return
-        shown = request.headers.get(hdrs.AUTHORIZATION, "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(_digest(shown), self._proof):
-            raise web.HTTPUnauthorized(reason="unauthorized: show the admin token as a Bearer")
+        if self._operators is not None:
+            self._operators.check(request)
 
 
 def as_row(revocation: Revocation) -> dict[str, Any]:
@@ -109,10 +82,6 @@ async def _read(request: web.Request) -> tuple[Order, Revocation]:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise web.HTTPBadRequest(reason=f"malformed: {error}".replace("\n", " ")) from None
     return order, revocation
-
-
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).digest()
 
 
 def _answer(status: HTTPStatus = HTTPStatus.OK, **fields: Any) -> web.Response:

@@ -1,14 +1,15 @@
 """The HTTP listener: `POST /sync` for mobync's polling clients, `/healthz` and `/readyz`.
 
-And `/admin/revoke`, where there is an admin token. Every answer is JSON. Whatever a peer sends or
-fails to take ends its own request and no other: a request has a largest body and its deadlines, and
-there are only so many at once.
+And `/metrics` for those who may read it, and `/admin/revoke` where there is an admin token. Every
+other answer is JSON. Whatever a peer sends or fails to take ends its own request and no other: a
+request has a largest body and its deadlines, and there are only so many at once.
 """
 
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -17,10 +18,12 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from hub.addresses import TooManyFromThere
+from hub.counts import Counts
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
-from hub.http import admin
+from hub.http import admin, metrics
 from hub.http.answers import address_of, as_json, refusal
+from hub.http.bearer import Bearers, read_token
 from hub.http.health import Health
 from hub.http.pages import of_pages
 from hub.http.peers import knowing_peers
@@ -94,13 +97,19 @@ def _url(scheme: str, host: str, port: int) -> str:
 
 def routes_of(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
     """All routes that these settings open."""
-    desk, admin_token = Desk(hub, health), settings.tokens.admin_token_file
+    desk, admin_token = Desk(hub, health), _admin_token(settings)
     return [
         web.post(PATH, desk.sync),
         web.get("/healthz", desk.healthz),
         web.get("/readyz", desk.readyz),
-        *(admin.routes(hub, admin.read_admin_token(admin_token)) if admin_token else ()),
+        *metrics.routes_by(settings, admin_token, hub, health),
+        *(admin.routes(hub, Bearers(admin_token, "admin")) if admin_token else ()),
     ]
+
+
+def _admin_token(settings: Settings) -> Sequence[bytes]:
+    path = settings.tokens.admin_token_file
+    return () if path is None else (read_token(path, "admin_token_file"),)
 
 
 def make_app(
@@ -111,6 +120,7 @@ def make_app(
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(routes)
     app.on_response_prepare.append(_without_server_name)
+    app.on_response_prepare.append(partial(_count, hub.counts))
     return app
 
 
@@ -231,6 +241,11 @@ def _route(request: web.Request) -> str:
 
 def _retry_after(seconds: float | None) -> Mapping[str, str] | None:
     return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+
+
+async def _count(counts: Counts, request: web.Request, response: web.StreamResponse) -> None:
+    if _route(request) == PATH:
+        counts.polls[response.status] += 1
 
 
 async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:

@@ -77,7 +77,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """The one writer of a hub file. Each method is one unit of work on its connection."""
+    """The one writer of a hub file. Each method is one unit of work on its connection.
+
+    `folds`, in steps, and `checkpoints` are counted.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -86,6 +89,8 @@ class Ledger:
         self._page_bytes = 0
         self._synchronous = ""
         self._next_due: int | None = 0
+        self.folds = 0
+        self.checkpoints = 0
 
     def user(self, name: str, connection: sqlite3.Connection) -> UserStanding:
         """How a user stands; made where it is new."""
@@ -200,6 +205,7 @@ class Ledger:
             object_bytes = write_step(connection, users, memory.folded(users), now, keeps)
         self._count(sum(user.weight for user in users), object_bytes)
         memory.forget_unfolded(users)
+        self.folds += 1
         self._expect(user.due for user in users)
         return any(memory.oldest(up_to))
 
@@ -210,6 +216,7 @@ class Ledger:
         """
         if self._rules.checkpoints:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self.checkpoints += 1
         else:
             look_at_wal(connection)
         self._wal_bytes = 0

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from hub.auth import JwtAuthority
 from hub.cli import main
+from hub.counts import Counts
 from hub.http.app import make_app, routes_of
 from hub.limits import Limits
 from protocol.messages import FromDevice
@@ -285,9 +286,24 @@ async def _revoked(hub: ServedHub, _hers: Hers) -> Answers:
     return await asked(hub, "GET", "/admin/revoke", headers=bearer)
 
 
+@way("GET /metrics", "with tokens of users, and with none", *["401"] * 3)
+async def _metrics(hub: ServedHub, _hers: Hers) -> Answers:
+    tokens = ("", f"Bearer {token('ada')}", f"Bearer {token('mallory')}")
+    headers = [{"Authorization": each} if each else {} for each in tokens]
+    return [await asked(hub, "GET", "/metrics?user=ada", headers=h) for h in headers]
+
+
 @way("anything else over HTTP", "that a careless server would have", *["404"] * 7)
 async def _no_such_route(hub: ServedHub, _hers: Hers) -> Answers:
-    paths = ("/", "/users/ada", "/sync/ada", "/hub.db", "/%2e%2e/hub.db", "/metrics", "/settings")
+    paths = (
+        "/",
+        "/users/ada",
+        "/sync/ada",
+        "/hub.db",
+        "/%2e%2e/hub.db",
+        "/metrics/ada",
+        "/settings",
+    )
     return [await asked(hub, "GET", path) for path in paths]
 
 
@@ -324,7 +340,7 @@ def errors_in(answers: Any) -> Iterator[str]:
 def test_each_message_and_each_endpoint_was_tried(tmp_path: Path) -> None:
     """One that is added is tried, too, or this fails."""
     messages = {kind.__struct_config__.tag for kind in get_args(FromDevice)}
-    hub: Any = SimpleNamespace(limits=Limits())
+    hub: Any = SimpleNamespace(limits=Limits(), counts=Counts())
     app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path)))
     routes = {
         (route.method, getattr(route.resource, "canonical", "")) for route in app.router.routes()
