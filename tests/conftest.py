@@ -23,6 +23,7 @@ BY_PROCESSES = (
     "proxies",
     "scripts",
     "test_internet.py",
+    "test_monitoring.py",
     "test_operating.py",
     "test_readme.py",
     "test_supply.py",
