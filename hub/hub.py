@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hub.addresses import Addresses
 from hub.auth import Authority, Now
@@ -97,10 +98,15 @@ class Hub:
                     await task
 
     async def serve(self, link: Link) -> None:
-        """Serve one connection until it is closed."""
+        """Serve one connection until it is closed, in a task of its own.
+
+        What is logged in that task's context, and in those that it starts, names the connection.
+        """
         address = self.addresses.enter(link.address, asyncio.get_running_loop().time())
         self.counts.connections += 1
         session = Session(link, self._services, address, self.counts.connections)
+        bind_contextvars(connection=session.number)
+        logger.debug("connected", address=link.address)
         self._ungreeted.add(session)
         self.sessions[session] = None
         if not self._has_room():
@@ -200,7 +206,7 @@ class Hub:
             session.end(closing.UNAUTHORIZED, "the token has run out")
         elif self._is_stalled(session, now):
             self.counts.stalled += 1
-            logger.info("cut off", user=session.user_name, device=session.device, why="stalled")
+            logger.info("cut off", **session.who, why="stalled")
             session.link.abort()
 
     def _note_seen(self, session: Session, now: float) -> None:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hub.addresses import Address
 from hub.auth import Grant, KeyNotKnown, KeysNotHad, Now
@@ -135,6 +136,8 @@ class Session:
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
         finally:
+            if not self.is_closed:
+                logger.info("gone", **self.who)
             self._move(Event.CLOSED)
 
     async def _first_frame(self) -> tuple[Hello, Grant]:
@@ -168,6 +171,7 @@ class Session:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
         self._pace.pay_from(user.bucket)
+        bind_contextvars(user=user.name, device=hello.device)
         try:
             with self._ending():
                 # Once more, for it may have been revoked since; from here on it would be ended.
@@ -199,10 +203,7 @@ class Session:
             self._move(Event.WELCOMED)
             services.greeted(self)
             self._send(encode(answer))
-        logger.info(
-            "hello", user=user.name, device=self.device, clock=hello.logical_clock,
-            address=self.link.address,
-        )  # fmt: skip
+        logger.info("hello", **self.who, clock=hello.logical_clock, address=self.link.address)
         self._start_catching_up(user, is_reset=place is None)
 
     async def _meet_what_was_lost(self, hello: Hello, user: User) -> None:
@@ -219,8 +220,8 @@ class Session:
         clock = shared_with(hello, user) or 0
         await user.fork(self._services.store, clock)
         logger.warning(
-            "this file was put back to an older copy", user=user.name, device=self.device,
-            seen=hello.logical_clock, shared=clock, log_id=user.history.log_id,
+            "this file was put back to an older copy", **self.who, seen=hello.logical_clock,
+            shared=clock, log_id=user.history.log_id,
         )  # fmt: skip
 
     def _check_others(self, standing: DeviceStanding) -> None:
@@ -451,13 +452,14 @@ class Session:
         text = message.encode()[:LONGEST_REASON].decode(errors="ignore")
         self.link.close(reason.code, text)
         self._services.counts.closed[reason.code] += 1
-        logger.info("closed", **self._who(), code=reason.code, reason=message)
+        logger.info("closed", **self.who, code=reason.code, reason=message)
 
-    def _who(self) -> dict[str, str]:
+    @property
+    def who(self) -> dict[str, str | int]:
         """Whose session it is, for the log; where from, as long as nobody knows."""
         if not self.user_name:
-            return {"address": self.link.address}
-        return {"user": self.user_name, "device": self.device}
+            return {"connection": self.number, "address": self.link.address}
+        return {"connection": self.number, "user": self.user_name, "device": self.device}
 
     def turn_away(self, revoked: Revoked) -> None:
         """The operator has revoked what the device is here by."""

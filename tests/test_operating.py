@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -29,7 +31,7 @@ SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(9, 15)
-METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL = range(15, 19)
+METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(15, 21)
 
 
 def command(number: int) -> str:
@@ -60,6 +62,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["chmod", "600"],
         ["mobync-hub", "serve"],
         ["curl", "--silent"],
+        *[["jq", "-c"]] * 2,
     ]
 
 
@@ -138,6 +141,22 @@ def test_the_metrics_are_read_with_their_token_and_by_the_socket(tmp_path: Path)
         assert "unauthorized" in run(f"curl --silent {url}", tmp_path)
         shown = run(f"curl --silent --header 'Authorization: Bearer {token}' {url}", tmp_path)
         assert names_in(shown) == names_in(by_socket)
+
+
+def test_the_log_tells_of_one_connection_and_of_one_user(tmp_path: Path) -> None:
+    serve = "exec mobync-hub serve --dev --data hub.db 2> hub.log"
+    with running(shlex.join(["bash", "-c", serve]), tmp_path, PATH=PATH) as up:
+        push(up, "kept")
+        push(up, "kept too")
+    assert "== 17" in command(ONE_CONNECTION)
+    of_it = run(command(ONE_CONNECTION).replace("== 17", "== 2"), tmp_path, PATH=PATH)
+    told = {line["event"]: line for line in map(json.loads, of_it.splitlines())}
+    shown = re.findall(r'^{"connection".*}$', PAGE, re.MULTILINE)
+    assert len(shown) == 2
+    for line in map(json.loads, shown):
+        assert told[line["event"]].keys() == line.keys()
+    rows = [json.loads(row) for row in run(command(ONE_USER), tmp_path, PATH=PATH).splitlines()]
+    assert [row[1:3] for row in rows] == [["phone", event] for event in ("hello", "gone")] * 2
 
 
 def names_in(metrics: str) -> list[str]:

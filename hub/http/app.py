@@ -6,6 +6,7 @@ request has a largest body and its deadlines, and there are only so many at once
 """
 
 import asyncio
+import itertools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Final, TypeAlias
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from hub.addresses import TooManyFromThere
 from hub.counts import Counts
@@ -33,7 +35,7 @@ from hub.hub import Hub
 from hub.settings import Settings
 from hub.store.errors import StoreFailed
 from hub.tls.identity import Shows
-from protocol.messages import PATH
+from protocol.messages import PATH, POLLING_DEVICE
 
 REQUEST_SECONDS: Final = 60.0
 """From the head of a request to its answer; a phone with little signal is slow, too."""
@@ -116,7 +118,7 @@ def make_app(
     hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware] = ()
 ) -> web.Application:
     """Some routes, and around them what holds for every request; `whose` asks who makes it."""
-    middlewares = [_in_time, *whose, _as_json]
+    middlewares = [_numbered(), _in_time, *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(routes)
     app.on_response_prepare.append(_without_server_name)
@@ -147,8 +149,8 @@ class Desk:
         finally:
             self._under_way -= 1
         logger.info(
-            "poll", user=done.user, clock=done.clock, pushed=done.pushed, head=done.head,
-            address=address_of(request),
+            "poll", user=done.user, device=POLLING_DEVICE, clock=done.clock, pushed=done.pushed,
+            head=done.head, address=address_of(request),
         )  # fmt: skip
         return web.Response(body=done.body, content_type="application/json")
 
@@ -171,6 +173,19 @@ async def _body_of(request: web.Request) -> bytes:
     if (request.content_length or 0) > most:
         raise web.HTTPRequestEntityTooLarge(most)
     return await request.read()
+
+
+def _numbered() -> Middleware:
+    """Give each request a number, by which the log tells its lines from another's."""
+    numbers = itertools.count(1)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        clear_contextvars()  # those of the request before it on this connection
+        bind_contextvars(request=next(numbers))
+        return await handler(request)
+
+    return middleware
 
 
 @web.middleware

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import UnsetType
+from structlog.contextvars import bind_contextvars
 
 from hub.addresses import EXEMPT, Address
 from hub.auth import Grant, KeysNotHad
@@ -87,6 +88,7 @@ async def poll(hub: Hub, body: bytes, address: Address = EXEMPT) -> Poll:
     request = await _decode(body)
     await _wait_for_turn(hub, (address.hellos,), 1)
     grant = await _admit(hub, request)
+    bind_contextvars(user=grant.user, device=POLLING_DEVICE)
     edits = await _aside(len(body), edits_of, request, hub.limits.max_depth)
     hub.store.received(grant.user, POLLING_DEVICE, 0)
     async with hub.users.visit(grant.user) as user:
