@@ -5,11 +5,12 @@ after the device has taken the one before it. The last step is taken under the u
 that between the last push from the log and the first live one there is none.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
+from hub.counts import Way
 from hub.frames import changes_frame
 from hub.greeting import Place
 from hub.limits import Limits
@@ -45,11 +46,21 @@ class CatchingUp(Protocol):
         """From here on the user hands each push to the session."""
 
 
-async def catch_up(session: CatchingUp, user: User, store: Store, limits: Limits) -> None:
-    """Bring a device level, however far it is and however slowly it reads."""
+async def catch_up(
+    session: CatchingUp, user: User, store: Store, limits: Limits, began: Callable[[Way], None]
+) -> None:
+    """Bring a device level, however far it is and however slowly it reads.
+
+    `began` is told by which way, once that is known.
+    """
+    is_begun = False
     while not session.is_closed:
         await session.link.drained()
-        if await _objects_are_due(session.place, user, store, limits):
+        by_objects = await _objects_are_due(session.place, user, store, limits)
+        if not is_begun:
+            is_begun = True
+            began(_way(session.place, user, by_objects=by_objects))
+        if by_objects:
             await _send_objects(session, user, store)
         await _send_log(session, user, store, limits)
         if await _finish(session, user, store):
@@ -64,6 +75,12 @@ async def _objects_are_due(place: Place, user: User, store: Store, limits: Limit
         return False
     far = place.clock == 0 or missing > limits.max_log_pushes
     return far or place.clock + 1 < await store.first_clock(user.name)
+
+
+def _way(place: Place, user: User, *, by_objects: bool) -> Way:
+    if by_objects:
+        return "objects"
+    return "log" if place.clock < user.head else "level"
 
 
 async def _send_objects(session: CatchingUp, user: User, store: Store) -> None:

@@ -8,10 +8,12 @@ little go first, once: their group is short, and they need not wait for his.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Final, NamedTuple
 
 import structlog
 
+from hub.counts import Counts
 from hub.store.errors import StoreFailed
 from hub.store.interface import Store, Stored
 from hub.user import User, Waiting
@@ -48,8 +50,9 @@ class GroupCommit:
     out beside the next one's sync made groups of half the size, and cost more than it hid.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, counts: Counts) -> None:
         self._store = store
+        self._counts = counts
         self._line: dict[User, None] = {}
         self._let_others_go: set[User] = set()
         self._something_waits = asyncio.Event()
@@ -79,7 +82,7 @@ class GroupCommit:
     async def _go_round(self) -> None:
         turns = list(self._take_turns())
         if turns:
-            _hand_out(await self._commit(turns))
+            self._hand_out(await self._commit(turns))
         if not self._line:
             self._idle.set()
 
@@ -116,11 +119,26 @@ class GroupCommit:
 
     async def _commit(self, turns: Sequence[Turn]) -> Committed:
         group = [waiting.incoming for turn in turns for waiting in turn.run]
+        began = monotonic()
         try:
             return Committed(turns, await self._store.commit(group))
         except StoreFailed as error:
             logger.warning("commit failed", error=str(error))
             return Committed(turns, None)
+        finally:
+            self._counts.commit_seconds.add(monotonic() - began)
+
+    def _hand_out(self, group: Committed) -> None:
+        """Hand a group out, and count it when nobody waits for that."""
+        began = monotonic()
+        _hand_out(group)
+        now = monotonic()
+        run = [waiting for turn in group.turns for waiting in turn.run]
+        if group.stored is None:
+            self._counts.failed += len(run)
+        elif run:
+            self._counts.broadcast_seconds.add(now - began)
+            self._counts.handed_out(run, group.stored, now)
 
 
 async def _let_arrive() -> None:

@@ -1,6 +1,22 @@
 """What can go wrong on the hub's side, by whose fault it is."""
 
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+Doubt: TypeAlias = Literal[
+    "malformed",
+    "not_proved",
+    "unknown_key",
+    "issuer_away",
+    "issuer",
+    "audience",
+    "not_yet",
+    "expired",
+    "other_device",
+    "other_user",
+    "revoked",
+]
+"""Why a token does not count, for the hub's own account."""
 
 
 class HubError(Exception):
@@ -35,3 +51,7 @@ class Unauthorized(HubError):
 
     The message may be told to the device: it never contains the token.
     """
+
+    def __init__(self, message: str, doubt: Doubt = "malformed") -> None:
+        super().__init__(message)
+        self.doubt = doubt

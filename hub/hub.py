@@ -11,10 +11,13 @@ from functools import partial
 from typing import Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hub.addresses import Addresses
 from hub.auth import Authority, Now
 from hub.commit import GroupCommit
+from hub.counts import Counts
+from hub.door import Door
 from hub.endless import Endless
 from hub.forwarded import NO_PROXIES, Proxies
 from hub.limits import Limits
@@ -52,13 +55,14 @@ class Hub:
         self.store = store
         self.limits = limits
         self.rates = rates
-        self.authority = authority
         self.now = now
-        self.commits = GroupCommit(store)
+        self.counts = Counts()
+        self.commits = GroupCommit(store, self.counts)
         buckets = Buckets(rates.user_rate, rates.user_burst)
         self.users = Users(store, self.commits.submit, buckets)
         self.addresses = Addresses(limits, rates, proxies)
         self.revocations = Revocations()
+        self.door = Door(authority, self.revocations, self.counts)
         self.sessions: dict[Session, None] = {}
         self.stopping = False
         self._revoking = asyncio.Lock()
@@ -66,12 +70,12 @@ class Hub:
         self._services = Services(
             store,
             self.users,
-            authority,
+            self.door,
             limits,
             rates.patience_seconds,
             now,
             self._greeted,
-            self.revocations,
+            self.counts,
         )
         self._progress: dict[Session, tuple[int, float]] = {}
         self._noted: dict[Session, float] = {}
@@ -94,9 +98,15 @@ class Hub:
             await tasks.stop()
 
     async def serve(self, link: Link) -> None:
-        """Serve one connection until it is closed."""
+        """Serve one connection until it is closed, in a task of its own.
+
+        What is logged in that task's context, and in those that it starts, names the connection.
+        """
         address = self.addresses.enter(link.address, asyncio.get_running_loop().time())
-        session = Session(link, self._services, address)
+        self.counts.connections += 1
+        session = Session(link, self._services, address, self.counts.connections)
+        bind_contextvars(connection=session.number)
+        logger.debug("connected", address=link.address)
         self._ungreeted.add(session)
         self.sessions[session] = None
         if self.stopping:
@@ -184,8 +194,10 @@ class Hub:
         """One clock for all deadlines, so that an idle device costs no timer of its own."""
         loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + SWEEP_SECONDS
             await asyncio.sleep(SWEEP_SECONDS)
             now, wall = loop.time(), self.now()
+            self.counts.loop_lag_seconds.add(max(now - due, 0.0))
             for session in tuple(self.sessions):
                 self._sweep(session, now, wall)
 
@@ -198,9 +210,11 @@ class Hub:
         self._note_seen(session, now)
         grant = session.grant
         if grant is not None and grant.expires is not None and grant.expires <= wall:
+            self.counts.unauthorized["expired"] += 1
             session.end(closing.UNAUTHORIZED, "the token has run out")
         elif self._is_stalled(session, now):
-            logger.info("cut off", user=session.user_name, device=session.device, why="stalled")
+            self.counts.stalled += 1
+            logger.info("cut off", **session.who, why="stalled")
             session.link.abort()
 
     def _note_seen(self, session: Session, now: float) -> None:

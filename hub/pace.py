@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Callable
 
+from hub.counts import Counts
 from hub.rates import Bucket, pay
 
 
 class Pace:
     """The buckets of one connection; it is `slowed` while one of them is below nothing."""
 
-    __slots__ = ("_buckets", "_due", "_patience")
+    __slots__ = ("_buckets", "_counts", "_due", "_patience")
 
-    def __init__(self, patience: float, bucket: Bucket | None) -> None:
+    def __init__(self, patience: float, bucket: Bucket | None, counts: Counts) -> None:
         self._patience = patience
         self._buckets = (bucket,) if bucket is not None else ()
+        self._counts = counts
         self._due: asyncio.TimerHandle | None = None
 
     @property
@@ -39,6 +41,7 @@ class Pace:
         if wait > self._patience:
             return False
         if wait:
+            self._counts.slowed += self._due is None
             self.stop()
             self._due = loop.call_later(wait, self._go_on, on_due)
         return True

@@ -11,11 +11,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from hub.addresses import Address
-from hub.auth import Authority, Grant, KeyNotKnown, KeysNotHad, Now, admit
+from hub.auth import Grant, KeyNotKnown, KeysNotHad, Now
 from hub.catchup import catch_up
-from hub.errors import Unauthorized
+from hub.counts import Counts, Way
+from hub.door import Door
 from hub.frames import ack_frame
 from hub.greeting import (
     Place,
@@ -30,7 +32,7 @@ from hub.limits import Limits
 from hub.link import Link
 from hub.pace import Pace
 from hub.refusal import Refusal
-from hub.revoking import Revocations, Revoked
+from hub.revoking import Revoked
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
 from hub.store.interface import DeviceStanding, Incoming, Store, Stored
@@ -68,14 +70,14 @@ class Services(NamedTuple):
 
     store: Store
     users: Users
-    authority: Authority
+    door: Door
     limits: Limits
     patience: float
     """Seconds that a device may have to wait for above a rate; else it is turned away."""
     now: Now
     greeted: Callable[["Session"], None]
     """Told when a session has greeted its device."""
-    revocations: Revocations
+    counts: Counts
 
 
 class Session:
@@ -89,9 +91,10 @@ class Session:
     _user: User
     """Whose device it is; known once the session has greeted it."""
 
-    def __init__(self, link: Link, services: Services, address: Address) -> None:
+    def __init__(self, link: Link, services: Services, address: Address, number: int = 0) -> None:
         self.link = link
         self.address = address
+        self.number = number
         self.state = State.GREETING
         self.is_closed = False
         self._is_live = False
@@ -109,7 +112,7 @@ class Session:
         self._under_way = 0
         self._bytes_under_way = 0
         self._is_paused = False
-        self._pace = Pace(services.patience, address.frames)
+        self._pace = Pace(services.patience, address.frames, services.counts)
         self._told: dict[int, int] = {}
 
     # In
@@ -133,6 +136,8 @@ class Session:
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
         finally:
+            if not self.is_closed:
+                logger.info("gone", **self.who)
             self._move(Event.CLOSED)
 
     async def _first_frame(self) -> tuple[Hello, Grant]:
@@ -166,10 +171,11 @@ class Session:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
         self._pace.pay_from(user.bucket)
+        bind_contextvars(user=user.name, device=hello.device)
         try:
             with self._ending():
                 # Once more, for it may have been revoked since; from here on it would be ended.
-                self._check_bearer(grant, self.device)
+                self._services.door.check_bearer(grant, self.device)
                 self._pay(1)
                 await self._greet(hello, grant, user)
                 await self.link.listen(self.take)
@@ -197,11 +203,8 @@ class Session:
             self._move(Event.WELCOMED)
             services.greeted(self)
             self._send(encode(answer))
-        logger.info(
-            "hello", user=user.name, device=self.device, clock=hello.logical_clock,
-            address=self.link.address,
-        )  # fmt: skip
-        self._start_catching_up(user)
+        logger.info("hello", **self.who, clock=hello.logical_clock, address=self.link.address)
+        self._start_catching_up(user, is_reset=place is None)
 
     async def _meet_what_was_lost(self, hello: Hello, user: User) -> None:
         """See whether the device is of a history that this file is a part of, without its end."""
@@ -217,8 +220,8 @@ class Session:
         clock = shared_with(hello, user) or 0
         await user.fork(self._services.store, clock)
         logger.warning(
-            "this file was put back to an older copy", user=user.name, device=self.device,
-            seen=hello.logical_clock, shared=clock, log_id=user.history.log_id,
+            "this file was put back to an older copy", **self.who, seen=hello.logical_clock,
+            shared=clock, log_id=user.history.log_id,
         )  # fmt: skip
 
     def _check_others(self, standing: DeviceStanding) -> None:
@@ -277,24 +280,11 @@ class Session:
             raise Refusal(closing.BAD_MESSAGE, str(error), error.push_id) from None
 
     async def _admit(self, hello: Hello) -> Grant:
-        """Look at the token of a hello; its issuer may have to be asked for a new key."""
+        """Look at the token of a hello."""
         try:
-            grant = await admit(self._services.authority, hello.token)
+            return await self._services.door.admit(hello.token, hello.device)
         except KeysNotHad as error:
             raise Refusal(closing.SERVER_BUSY, str(error)) from None
-        except Unauthorized as error:
-            raise Refusal(closing.UNAUTHORIZED, str(error)) from None
-        self._check_bearer(grant, hello.device)
-        return grant
-
-    def _check_bearer(self, grant: Grant, device: str) -> None:
-        """Whether this device may use a token that is good."""
-        if grant.device not in (None, device):
-            raise Refusal(closing.FORBIDDEN, "the token is another device's")
-        try:
-            self._services.revocations.check(grant, device)
-        except Revoked as revoked:
-            raise Refusal(revoked.closing, str(revoked)) from None
 
     def _push(self, push: Push, size: int) -> None:
         most = self._services.limits.max_diffs
@@ -342,30 +332,26 @@ class Session:
         """Take a fresh token. What the device says meanwhile does not wait for its issuer."""
         if self._renewing is not None:
             self._renewing.cancel()
+        door = self._services.door
         try:
-            self._take_grant(self._services.authority.check(message.token))
+            self._take_grant(door.renew(message.token, self.user_name, self.device))
         except KeyNotKnown:
             self._renewing = asyncio.create_task(self._renew_later(message), name="renewal")
-        except Unauthorized as error:
-            raise Refusal(closing.UNAUTHORIZED, str(error)) from None
 
     async def _renew_later(self, message: Auth) -> None:
         """Ask the issuer for the key, for as long as the token before this one counts."""
+        door = self._services.door
         while not self.is_closed:
             try:
-                self._take_grant(await admit(self._services.authority, message.token))
+                grant = await door.renew_later(message.token, self.user_name, self.device)
+                self._take_grant(grant)
             except KeysNotHad:
                 continue
-            except Unauthorized as error:
-                self.end(closing.UNAUTHORIZED, str(error))
             except Refusal as refusal:
                 self.end(refusal.reason, str(refusal))
             return
 
     def _take_grant(self, grant: Grant) -> None:
-        self._check_bearer(grant, self.device)
-        if grant.user != self.user_name:
-            raise Refusal(closing.FORBIDDEN, "the token is another user's")
         self.grant = grant
         self._send(encode(Authenticated(grant.expires)))
 
@@ -434,16 +420,23 @@ class Session:
 
     def _fall_behind(self, clock: int) -> None:
         """Over the buffer's cap the session goes back to catching up (section 6, step 4)."""
+        self._services.counts.fell_behind += 1
         self.place = Place(clock, None)
         self._move(Event.FELL_BEHIND)
-        self._start_catching_up(self._user)
+        self._start_catching_up(self._user, is_reset=False)
 
-    def _start_catching_up(self, user: User) -> None:
-        self._catching_up = asyncio.create_task(self._catch_up(user), name="catch-up")
+    def _start_catching_up(self, user: User, *, is_reset: bool) -> None:
+        catching_up = self._catch_up(user, is_reset=is_reset)
+        self._catching_up = asyncio.create_task(catching_up, name="catch-up")
 
-    async def _catch_up(self, user: User) -> None:
+    async def _catch_up(self, user: User, *, is_reset: bool) -> None:
+        services = self._services
+
+        def began(way: Way) -> None:
+            services.counts.catch_ups["reset" if is_reset else way] += 1
+
         try:
-            await catch_up(self, user, self._services.store, self._services.limits)
+            await catch_up(self, user, services.store, services.limits, began)
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
         except Exception:
@@ -462,13 +455,15 @@ class Session:
         self._move(Event.CLOSED)
         text = message.encode()[:LONGEST_REASON].decode(errors="ignore")
         self.link.close(reason.code, text)
-        logger.info("closed", **self._who(), code=reason.code, reason=message)
+        self._services.counts.closed[reason.code] += 1
+        logger.info("closed", **self.who, code=reason.code, reason=message)
 
-    def _who(self) -> dict[str, str]:
+    @property
+    def who(self) -> dict[str, str | int]:
         """Whose session it is, for the log; where from, as long as nobody knows."""
         if not self.user_name:
-            return {"address": self.link.address}
-        return {"user": self.user_name, "device": self.device}
+            return {"connection": self.number, "address": self.link.address}
+        return {"connection": self.number, "user": self.user_name, "device": self.device}
 
     def turn_away(self, revoked: Revoked) -> None:
         """The operator has revoked what the device is here by."""

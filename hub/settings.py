@@ -1,10 +1,10 @@
 """What the operator decides, each setting defined once: by its field.
 
-The structs are `Settings`, `Edge`, `Limits`, `Rates`, `Retention` and `Tokens`. The field's name,
-type, bounds, default and text make its flag (`--http-port`), its variable in the environment
-(`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; those of all but the first in tables,
-as in `[limits]`) and its line in the help; hub/loading.py reads what was given of them. No secret
-is ever a setting: only the name of the file that has it.
+The structs are `Settings`, `Edge`, `Limits`, `Metrics`, `Rates`, `Retention` and `Tokens`. The
+field's name, type, bounds, default and text make its flag (`--http-port`), its variable in the
+environment (`MOBYNC_HTTP_PORT`), its key in the TOML file (`http_port`; those of all but the first
+in tables, as in `[limits]`) and its line in the help; hub/loading.py reads what was given of them.
+No secret is ever a setting: only the name of the file that has it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ from msgspec import Meta
 from hub.edge import Edge
 from hub.errors import SettingsError
 from hub.limits import Limits
+from hub.metrics.settings import Metrics
 from hub.origins import Pages, check_origin, pages_of
 from hub.rates import Rates
 from hub.retention import Retention
@@ -38,9 +39,11 @@ GROUPS: Final = (
     "Rates",
     "Retention",
     "Logs",
+    "Metrics",
     "Settings file",
 )
-_LISTENING, _EDGE, _DATA, _TOKENS, _RULES, _LIMITS, _RATES, _RETENTION, _LOGS, _FILE = GROUPS
+_LISTENING, _EDGE, _DATA, _TOKENS, _RULES, _LIMITS, _RATES, _RETENTION, *_OTHERS = GROUPS
+_LOGS, _METRICS, _FILE = _OTHERS
 
 FILE_GROUPS: Final = (_DATA, _RULES, _LIMITS, _RETENTION)
 """Settings that bear on what is in the file, whoever opens it."""
@@ -49,6 +52,7 @@ _ENV_PREFIX: Final = "MOBYNC_"
 TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "edge": (Edge, _EDGE),
     "limits": (Limits, _LIMITS),
+    "metrics": (Metrics, _METRICS),
     "rates": (Rates, _RATES),
     "retention": (Retention, _RETENTION),
     "tokens": (Tokens, _TOKENS),
@@ -169,12 +173,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _in(
             _FILE,
             "A TOML file with any of these settings, some of them in its tables [edge], [limits], "
-            "[rates], [retention] and [tokens].",
+            "[metrics], [rates], [retention] and [tokens].",
         ),
     ] = None
 
     edge: Edge = Edge()
     limits: Limits = Limits()
+    metrics: Metrics = Metrics()
     rates: Rates = Rates()
     retention: Retention = Retention()
     tokens: Tokens = Tokens()

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Protocol
 
 import msgspec
@@ -41,11 +42,12 @@ class Pusher(Protocol):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A push that waits to be stored; `size` is in bytes, as it came."""
+    """A push that waits to be stored; `size` is in bytes, as it came; `came` says when it did."""
 
     incoming: Incoming
     pusher: Pusher
     size: int
+    came: float = msgspec.field(default_factory=monotonic)
 
 
 class Receiver(Pusher, Protocol):
@@ -201,6 +203,14 @@ class Users:
         self._submit = submit
         self._buckets = buckets
         self._users: dict[str, User] = {}
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    @property
+    def waiting(self) -> int:
+        """How many pushes wait to be stored."""
+        return sum(len(user.waiting) for user in self._users.values())
 
     @asynccontextmanager
     async def visit(self, name: str) -> AsyncIterator[User]:

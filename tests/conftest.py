@@ -25,6 +25,7 @@ BY_PROCESSES = (
     "scripts",
     "service",
     "test_internet.py",
+    "test_monitoring.py",
     "test_operating.py",
     "test_readme.py",
     "test_supply.py",

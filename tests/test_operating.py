@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -33,6 +34,7 @@ BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, A
 USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(16, 22)
 DRY_RUN, INSTALL, DRILL = range(22, 25)
+METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(29, 35)
 
 
 def command(number: int) -> str:
@@ -70,6 +72,11 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["podman", "secret"],
         ["podman", "run"],
         ["podman", "exec"],
+        ["python3", "-c"],
+        ["chmod", "600"],
+        ["mobync-hub", "serve"],
+        ["curl", "--silent"],
+        *[["jq", "-c"]] * 2,
     ]
 
 
@@ -179,6 +186,40 @@ def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_agai
     assert "alice is let in again" in run(command(REINSTATE), tmp_path, PATH=PATH)
     with running(command(SERVE_KEYS), tmp_path, PATH=PATH) as up:
         assert [come(up, *each) for each in comers] == ["welcome", *refused[1:]]
+
+
+def test_the_metrics_are_read_with_their_token_and_by_the_socket(tmp_path: Path) -> None:
+    for number in (METRICS_TOKEN, PRIVATE):
+        run(command(number), tmp_path, PATH=PATH)
+    token = (tmp_path / "metrics.token").read_text().strip()
+    with running(command(SERVE_METRICS), tmp_path, PATH=PATH) as up:
+        push(up, "kept")
+        by_socket = run(command(CURL), tmp_path, PATH=PATH)
+        assert 'mobync_pushes_total{outcome="stored"} 1.0' in by_socket.splitlines()
+        url = f"{up.split()[2]}/metrics"
+        assert "unauthorized" in run(f"curl --silent {url}", tmp_path)
+        shown = run(f"curl --silent --header 'Authorization: Bearer {token}' {url}", tmp_path)
+        assert names_in(shown) == names_in(by_socket)
+
+
+def test_the_log_tells_of_one_connection_and_of_one_user(tmp_path: Path) -> None:
+    serve = "exec mobync-hub serve --dev --data hub.db 2> hub.log"
+    with running(shlex.join(["bash", "-c", serve]), tmp_path, PATH=PATH) as up:
+        push(up, "kept")
+        push(up, "kept too")
+    assert "== 17" in command(ONE_CONNECTION)
+    of_it = run(command(ONE_CONNECTION).replace("== 17", "== 2"), tmp_path, PATH=PATH)
+    told = {line["event"]: line for line in map(json.loads, of_it.splitlines())}
+    shown = re.findall(r'^{"connection".*}$', PAGE, re.MULTILINE)
+    assert len(shown) == 2
+    for line in map(json.loads, shown):
+        assert told[line["event"]].keys() == line.keys()
+    rows = [json.loads(row) for row in run(command(ONE_USER), tmp_path, PATH=PATH).splitlines()]
+    assert [row[1:3] for row in rows] == [["phone", event] for event in ("hello", "gone")] * 2
+
+
+def names_in(metrics: str) -> list[str]:
+    return [line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")]
 
 
 async def _answer_to_hello(url: str, token: str, device: str) -> str:

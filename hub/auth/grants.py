@@ -46,7 +46,7 @@ class KeyNotKnown(Unauthorized):
     """
 
     def __init__(self, looked_up: Callable[[], Awaitable[None]]) -> None:
-        super().__init__("the token's key is none of the issuer's")
+        super().__init__("the token's key is none of the issuer's", "unknown_key")
         self.looked_up = looked_up
 
 

@@ -51,7 +51,8 @@ class Keyring:
         """
         key = self._keys.find(key_id) if self._keys else None
         if key is None and key_id is None and not self.is_empty:
-            raise Unauthorized("the token does not say which key proves it (kid)")
+            problem = "the token does not say which key proves it (kid)"
+            raise Unauthorized(problem, "unknown_key")
         if key is None:
             raise KeyNotKnown(self.looked_up)
         return key

@@ -88,7 +88,7 @@ class JwtAuthority:
 
     def _check_issuer(self, claims: _Claims) -> None:
         if self._issuer is not None and claims.iss != self._issuer:
-            raise Unauthorized("the token is of another issuer")
+            raise Unauthorized("the token is of another issuer", "issuer")
 
     def _check_audience(self, claims: _Claims) -> None:
         named = () if claims.aud is UNSET else claims.aud
@@ -96,18 +96,18 @@ class JwtAuthority:
         if self._audience is None and claims.aud is UNSET:
             return
         if self._audience not in audiences:
-            raise Unauthorized("the token is for another audience")
+            raise Unauthorized("the token is for another audience", "audience")
 
     def _check_begun(self, claims: _Claims) -> None:
         if claims.nbf is not UNSET and self._now() < _ms(claims.nbf) - self._leeway:
-            raise Unauthorized("the token does not count yet")
+            raise Unauthorized("the token does not count yet", "not_yet")
 
     def _expires(self, claims: _Claims) -> int | None:
         if claims.exp is UNSET:
             return None
         expires = min(_ms(claims.exp) + self._leeway, MAX_INTEGER)
         if self._now() >= expires:
-            raise Unauthorized("the token has run out")
+            raise Unauthorized("the token has run out", "expired")
         return expires
 
 
@@ -122,7 +122,8 @@ def _prove(token: str, keys: Secret | ProvingKey | Keyring) -> bytes:
         key = keys.find(_key_id(token)) if isinstance(keys, Keyring) else keys
         payload: bytes = _jws.decode(token, key.material, [key.algorithm])
     except (jwt.PyJWTError, ValueError, RecursionError):
-        raise Unauthorized("the token is not a JWT that the hub's key proves") from None
+        problem = "the token is not a JWT that the hub's key proves"
+        raise Unauthorized(problem, "not_proved") from None
     return payload
 
 

@@ -42,8 +42,8 @@ def serve(**flags: object) -> None:
 
     Every setting may be given as a flag, as a variable in the environment (its name stands in
     brackets) or as a key of the TOML file named with --config (named like the flag, with _ for -;
-    others in the tables [edge], [limits], [retention] and [tokens]). The flag counts before the
-    variable, the variable before the file.
+    others in the tables [edge], [limits], [metrics], [rates], [retention] and [tokens]). The flag
+    counts before the variable, the variable before the file.
 
     Exactly one of --dev, --token-secret-file, --token-key-file and --token-jwks says whose tokens
     count.

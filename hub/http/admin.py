@@ -9,16 +9,13 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from hub.auth.keys import LEAST_SECRET, read_file, warn_if_open
-from hub.errors import SettingsError
 from hub.http import repairs
-from hub.http.guard import Guard
+from hub.http.bearer import Guard
 from hub.hub import Hub
 from hub.revoking import Revocation, of_subject
 
 PATH: Final = "/admin/revoke"
 MAX_BODY: Final = 64 * 1024
-_SETTING: Final = "admin_token_file"
 
 
 class Order(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -39,28 +36,8 @@ class Order(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return of_subject(self.user, self.device, self.token, self.until)
 
 
-def read_admin_token(path: Path) -> bytes:
-    """The token in a file, less a line break at its end.
-
-    Raises:
-        SettingsError: it cannot be read, or could be guessed.
-
-    """
-    token = read_file(path, _SETTING).rstrip(b"\r\n")
-    if len(token) < LEAST_SECRET:
-        raise SettingsError(
-            f"the admin token in {path} has {len(token)} bytes; with fewer than {LEAST_SECRET} "
-            "it could be guessed",
-            f"make a new one, for example with: openssl rand -hex 32 > {path}",
-            _SETTING,
-        )
-    warn_if_open(path)
-    return token
-
-
-def routes(hub: Hub, data: Path, token: bytes | None) -> Sequence[web.RouteDef]:
-    """What answers whoever shows this token; None: whoever gets there at all."""
-    guard = Guard(token)
+def routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
+    """What answers whom the guard lets pass; `data` is the hub's file."""
     desk = AdminDesk(hub, guard)
     own = web.post(PATH, desk.revoke), web.get(PATH, desk.revoked)
     return *own, *repairs.routes(hub, data, guard)

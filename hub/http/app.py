@@ -1,27 +1,34 @@
 """The HTTP listener: `POST /sync` for mobync's polling clients, `/healthz` and `/readyz`.
 
-And what only an operator may ask, below `/admin/`, where there is an admin token. Every answer is
-JSON. Whatever a peer sends or fails to take ends its own request and no other: a request has a
-largest body and its deadlines, and there are only so many at once.
+And `/metrics` for those who may read it, and what only an operator may ask, below `/admin/`, where
+there is an admin token. Every other answer is JSON. Whatever a peer sends or fails to take ends its
+own request and no other: a request has a largest body and its deadlines, and there are only so many
+at once.
 """
 
 import asyncio
+import itertools
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from hub.addresses import TooManyFromThere
+from hub.counts import Counts
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
-from hub.http import admin
+from hub.http import admin, metrics
 from hub.http.answers import address_of, as_json, refusal
+from hub.http.bearer import Bearers, read_token
 from hub.http.health import Health
 from hub.http.pages import of_pages
 from hub.http.peers import knowing_peers
@@ -31,7 +38,7 @@ from hub.hub import Hub
 from hub.settings import Settings
 from hub.store.errors import StoreFailed
 from hub.tls.identity import Shows
-from protocol.messages import PATH
+from protocol.messages import PATH, POLLING_DEVICE
 
 REQUEST_SECONDS: Final = 60.0
 """From the head of a request to its answer; a phone with little signal is slow, too."""
@@ -102,28 +109,34 @@ def _url(scheme: str, host: str, port: int) -> str:
 
 def routes_of(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
     """All routes that these settings open."""
-    desk = Desk(hub, health)
+    desk, admin_token = Desk(hub, health), _admin_token(settings)
     return [
         web.post(PATH, desk.sync),
         web.get("/healthz", desk.healthz),
         web.get("/readyz", desk.readyz),
-        *_admin_routes(hub, settings),
+        *metrics.routes_by(settings, admin_token, hub, health),
+        *_admin_routes(hub, settings.data, admin_token),
     ]
 
 
-def _admin_routes(hub: Hub, settings: Settings) -> Sequence[web.RouteDef]:
-    token = settings.tokens.admin_token_file
-    return admin.routes(hub, settings.data, admin.read_admin_token(token)) if token else ()
+def _admin_routes(hub: Hub, data: Path, token: Sequence[bytes]) -> Sequence[web.RouteDef]:
+    return admin.routes(hub, data, Bearers(token, "admin")) if token else ()
+
+
+def _admin_token(settings: Settings) -> Sequence[bytes]:
+    path = settings.tokens.admin_token_file
+    return () if path is None else (read_token(path, "admin_token_file"),)
 
 
 def make_app(
     hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware] = ()
 ) -> web.Application:
     """Some routes, and around them what holds for every request; `whose` asks who makes it."""
-    middlewares = [_in_time, *whose, _as_json]
+    middlewares = [_numbered(), _in_time, *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(routes)
     app.on_response_prepare.append(_without_server_name)
+    app.on_response_prepare.append(partial(_count, hub.counts))
     return app
 
 
@@ -150,8 +163,8 @@ class Desk:
         finally:
             self._under_way -= 1
         logger.info(
-            "poll", user=done.user, clock=done.clock, pushed=done.pushed, head=done.head,
-            address=address_of(request),
+            "poll", user=done.user, device=POLLING_DEVICE, clock=done.clock, pushed=done.pushed,
+            head=done.head, address=address_of(request),
         )  # fmt: skip
         return web.Response(body=done.body, content_type="application/json")
 
@@ -174,6 +187,19 @@ async def _body_of(request: web.Request) -> bytes:
     if (request.content_length or 0) > most:
         raise web.HTTPRequestEntityTooLarge(most)
     return await request.read()
+
+
+def _numbered() -> Middleware:
+    """Give each request a number, by which the log tells its lines from another's."""
+    numbers = itertools.count(1)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        clear_contextvars()  # those of the request before it on this connection
+        bind_contextvars(request=next(numbers))
+        return await handler(request)
+
+    return middleware
 
 
 @web.middleware
@@ -244,6 +270,11 @@ def _route(request: web.Request) -> str:
 
 def _retry_after(seconds: float | None) -> Mapping[str, str] | None:
     return None if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+
+
+async def _count(counts: Counts, request: web.Request, response: web.StreamResponse) -> None:
+    if _route(request) == PATH:
+        counts.polls[response.status] += 1
 
 
 async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:

@@ -1,6 +1,6 @@
 """The way from commands to a hub that serves: a socket beside its file, `NAME-control`.
 
-Whoever may open it, which is the hub's own user, may say what `/admin/` takes.
+Whoever may open it, which is the hub's own user, may say what `/admin/` takes, and read `/metrics`.
 """
 
 import asyncio
@@ -18,8 +18,10 @@ import structlog
 from aiohttp import web
 
 from hub.errors import HubError
-from hub.http import admin
+from hub.http import admin, metrics
 from hub.http.app import LINGER_SECONDS, make_app
+from hub.http.bearer import Anybody
+from hub.http.health import Health
 from hub.hub import Hub
 
 ANSWER_SECONDS: Final = 30.0
@@ -43,18 +45,21 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     The hub holds its file's lock, so whatever is there of that name is of a hub that was killed.
     """
     path = socket_of(data)
+    health = Health(hub)
+    routes = *admin.routes(hub, data, Anybody()), *metrics.routes(hub, health, Anybody())
     runner = web.AppRunner(
-        make_app(hub, admin.routes(hub, data, None)),
+        make_app(hub, routes),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
     )
-    await runner.setup()
-    try:
-        async with _open(path, runner):
-            yield
-    finally:
-        await runner.cleanup()
+    async with health.asking():
+        await runner.setup()
+        try:
+            async with _open(path, runner):
+                yield
+        finally:
+            await runner.cleanup()
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Final
 
 from hub.hub import Hub
 from hub.store.errors import StoreFailed
+from hub.store.interface import Sizes
 
 READY_SECONDS: Final = 2.0
 """How long the store may take for a small read."""
@@ -18,7 +19,7 @@ class Health:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._question: asyncio.Task[bool] | None = None
+        self._question: asyncio.Task[Sizes | None] | None = None
 
     async def trouble(self) -> str | None:
         """Why the hub does not serve; None if it does."""
@@ -26,10 +27,17 @@ class Health:
             return "the hub stops"
         try:
             async with asyncio.timeout(READY_SECONDS):
-                answers = await asyncio.shield(self._ask())
+                sizes = await asyncio.shield(self._ask())
         except TimeoutError:
             return f"the store has not answered for {READY_SECONDS:g} seconds"
-        return None if answers else "the store failed"
+        return "the store failed" if sizes is None else None
+
+    async def sizes(self) -> Sizes | None:
+        """How large the store is; None if it fails, or does not say so soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_SECONDS):
+                return await asyncio.shield(self._ask())
+        return None
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
@@ -42,14 +50,13 @@ class Health:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._question
 
-    def _ask(self) -> asyncio.Task[bool]:
+    def _ask(self) -> asyncio.Task[Sizes | None]:
         if self._question is None or self._question.done():
-            self._question = asyncio.create_task(self._store_answers(), name="health")
+            self._question = asyncio.create_task(self._sizes(), name="health")
         return self._question
 
-    async def _store_answers(self) -> bool:
+    async def _sizes(self) -> Sizes | None:
         try:
-            await self._hub.store.first_clock("")
+            return await self._hub.store.sizes()
         except StoreFailed:
-            return False
-        return True
+            return None

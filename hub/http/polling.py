@@ -10,13 +10,14 @@ from http import HTTPStatus
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import UnsetType
+from structlog.contextvars import bind_contextvars
 
 from hub.addresses import EXEMPT, Address
-from hub.auth import Grant, KeysNotHad, admit
-from hub.errors import HubError, Unauthorized
+from hub.auth import Grant, KeysNotHad
+from hub.errors import HubError
 from hub.hub import Hub
 from hub.rates import Bucket, pay
-from hub.revoking import Revoked
+from hub.refusal import Refusal
 from hub.store.errors import StoreFailed
 from hub.store.interface import Cursor, Incoming, Store, Stored
 from hub.user import User, Waiting
@@ -87,6 +88,7 @@ async def poll(hub: Hub, body: bytes, address: Address = EXEMPT) -> Poll:
     request = await _decode(body)
     await _wait_for_turn(hub, (address.hellos,), 1)
     grant = await _admit(hub, request)
+    bind_contextvars(user=grant.user, device=POLLING_DEVICE)
     edits = await _aside(len(body), edits_of, request, hub.limits.max_depth)
     hub.store.received(grant.user, POLLING_DEVICE, 0)
     async with hub.users.visit(grant.user) as user:
@@ -120,24 +122,24 @@ async def _decode(body: bytes) -> Request:
 
 async def _admit(hub: Hub, request: Request) -> Grant:
     try:
-        grant = await admit(hub.authority, request.auth_token)
+        return await hub.door.admit(request.auth_token, POLLING_DEVICE)
     except KeysNotHad as error:
         raise PollRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
-    except Unauthorized as error:
-        raise PollRefused(HTTPStatus.UNAUTHORIZED, f"unauthorized: {error}") from None
-    _check_bearer(hub, grant)
-    return grant
+    except Refusal as refusal:
+        raise _in_http(refusal) from None
 
 
 def _check_bearer(hub: Hub, grant: Grant) -> None:
     """Whether a polling client may use a token that is good."""
-    if grant.device not in (None, POLLING_DEVICE):
-        raise PollRefused(HTTPStatus.FORBIDDEN, "forbidden: the token is another device's")
     try:
-        hub.revocations.check(grant, POLLING_DEVICE)
-    except Revoked as revoked:
-        words = str(revoked.closing.error)
-        raise PollRefused(_STATUSES[words], f"{words}: {revoked}") from None
+        hub.door.check_bearer(grant, POLLING_DEVICE)
+    except Refusal as refusal:
+        raise _in_http(refusal) from None
+
+
+def _in_http(refusal: Refusal) -> PollRefused:
+    words = str(refusal.reason.error)
+    return PollRefused(_STATUSES[words], f"{words}: {refusal}")
 
 
 def _check_clock(request: Request, user: User) -> None:

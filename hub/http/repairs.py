@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from hub.http.guard import Guard
+from hub.http.bearer import Guard
 from hub.hub import Hub
 from hub.restoring import Lost, NotRestored, restore_live, value_of
 from hub.store import looking as stored

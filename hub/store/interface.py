@@ -100,6 +100,25 @@ class Page(NamedTuple):
     cursor: Cursor | None
 
 
+class StoreCounts(NamedTuple):
+    """What a store counts, since it was opened: what retention let go, and what it did beside."""
+
+    rows: int
+    tombstones: int
+    folds: int
+    checkpoints: int
+    unfolded: int
+    """Rows of the log that wait to be folded now."""
+
+
+class Sizes(NamedTuple):
+    """How large a store is on the disk, in bytes; `free` is what the file could give back."""
+
+    file: int
+    wal: int
+    free: int
+
+
 class Store(Protocol):
     """One hub's data. Every method that waits raises `StoreFailed`.
 
@@ -170,6 +189,13 @@ class Store(Protocol):
 
     async def keep_to(self, limits: Limits) -> None:
         """Have every push that is decided from now on keep to these limits."""
+
+    @property
+    def counts(self) -> StoreCounts:
+        """What it has done so far."""
+
+    async def sizes(self) -> Sizes:
+        """How large it is; a small read."""
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         """Tell of each line (user, clock) before any tombstone up to it goes.

@@ -90,7 +90,10 @@ def bounds_of(limits: Limits) -> dict[str, int]:
 
 
 class Ledger:
-    """The one writer of a hub file. Each method is one unit of work on its connection."""
+    """The one writer of a hub file. Each method is one unit of work on its connection.
+
+    `folds`, in steps, and `checkpoints` are counted.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -99,6 +102,8 @@ class Ledger:
         self._page_bytes = 0
         self._synchronous = ""
         self._next_due: int | None = 0
+        self.folds = 0
+        self.checkpoints = 0
 
     def keep_to(self, limits: Limits, _connection: sqlite3.Connection) -> None:
         """Decide by these limits from now on: between two groups, as any unit of work."""
@@ -217,6 +222,7 @@ class Ledger:
             object_bytes = write_step(connection, users, memory.folded(users), now, keeps)
         self._count(sum(user.weight for user in users), object_bytes)
         memory.forget_unfolded(users)
+        self.folds += 1
         self._expect(user.due for user in users)
         return any(memory.oldest(up_to))
 
@@ -227,6 +233,7 @@ class Ledger:
         """
         if self._rules.checkpoints:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self.checkpoints += 1
         else:
             look_at_wal(connection)
         self._wal_bytes = 0

@@ -321,21 +321,19 @@ def drop_rows(
         user.dropped = max(user.dropped, clock)
 
 
-def drop_tombstones(
-    visit: Visit, most: int, connection: sqlite3.Connection, memory: Memory
-) -> bool:
-    """Drop some tombstones up to the line, which is raised with them; whether more are left.
+def drop_tombstones(visit: Visit, most: int, connection: sqlite3.Connection, memory: Memory) -> int:
+    """Drop some tombstones up to the line, which is raised with them; how many those were.
 
     Nothing goes that memory, if it was begun anew since the look, has not announced.
     """
     user = memory.user(visit.name)
     if user.line < visit.line:
-        return False
+        return 0
     connection.execute(_LINE, (visit.line, visit.number))
     place = visit.number, visit.line, most
     keys = connection.execute(_DROP_TOMBSTONES, place).fetchall()
     memory.forget_tombstones(user, keys)
-    return len(keys) == most
+    return len(keys)
 
 
 def settle(

@@ -40,10 +40,15 @@ logger: Final = structlog.get_logger("store")
 
 
 class Retiring:
-    """The task that lets go; `tell` hears of a user's line before it rises."""
+    """The task that lets go; `tell` hears of a user's line before it rises.
+
+    `rows` of the log and `tombstones` are counted as they go.
+    """
 
     def __init__(self, ledger: Ledger, write: Callable[[Callable[[Any], Any]], Any]) -> None:
         self.tell: Callable[[str, int], None] = _tell_nobody
+        self.rows = 0
+        self.tombstones = 0
         self._ledger = ledger
         self._write = write
 
@@ -87,16 +92,20 @@ class Retiring:
 
     async def _let_go(self, visits: Sequence[Visit], horizon: Horizon) -> None:
         for visit in visits:
-            while visit.line and await self._retire(
-                STEP_ROWS, partial(drop_tombstones, visit, STEP_ROWS)
-            ):
+            while visit.line and await self._drop_tombstones(visit) == STEP_ROWS:
                 pass
         names = {visit.number: visit.name for visit in visits}
         rows = sorted(row for visit in visits for row in visit.rows)
         for step in _parts(rows, max(STEP_ROWS, len(rows) // SHARE_OF_BATCH)):
             await self._retire(len(step), partial(drop_rows, step, names))
+            self.rows += len(step)
         for few in _parts(visits, USERS_AT_ONCE):
             await self._retire(len(few), partial(settle, few, horizon))
+
+    async def _drop_tombstones(self, visit: Visit) -> int:
+        dropped = await self._retire(STEP_ROWS, partial(drop_tombstones, visit, STEP_ROWS))
+        self.tombstones += dropped
+        return dropped
 
     async def _retire(self, pages: int, work: Callable[..., T]) -> T:
         done: T = await self._do(partial(self._ledger.retire, pages, work))

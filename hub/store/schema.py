@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
+from hub.store.interface import Sizes
 
 T = TypeVar("T")
 
@@ -233,6 +234,21 @@ def value_of(connection: sqlite3.Connection, pragma: str) -> int:
     """What a pragma of SQLite says."""
     row = connection.execute(f"PRAGMA {pragma}").fetchone()
     return int(row[0])
+
+
+def sizes_of(path: Path, connection: sqlite3.Connection) -> Sizes:
+    """How large a file and its WAL are; a small read.
+
+    Raises:
+        StoreFailed: the file is gone.
+
+    """
+    free, page = value_of(connection, "freelist_count"), value_of(connection, "page_size")
+    wal = path.with_name(path.name + "-wal")
+    try:
+        return Sizes(path.stat().st_size, wal.stat().st_size if wal.exists() else 0, free * page)
+    except OSError as error:
+        raise StoreFailed(f"cannot look at {path}: {error.strerror}") from None
 
 
 def in_one_transaction(

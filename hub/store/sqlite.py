@@ -26,6 +26,8 @@ from hub.store.interface import (
     DeviceStanding,
     Incoming,
     Page,
+    Sizes,
+    StoreCounts,
     Stored,
     UserStanding,
 )
@@ -35,7 +37,7 @@ from hub.store.opening import connect_writer
 from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.revocations import erase, read, write
-from hub.store.schema import connect
+from hub.store.schema import connect, sizes_of
 from hub.store.versions import check_sqlite
 from hub.store.wal import SyncWatch, kept_open
 from protocol.diffs import Held, Key
@@ -202,6 +204,18 @@ class SqliteStore:
     async def keep_to(self, limits: Limits) -> None:
         """Have every push that is decided from now on keep to these limits."""
         await self._write(partial(self._ledger.keep_to, limits))
+
+    @property
+    def counts(self) -> StoreCounts:
+        """What it has done so far."""
+        retiring, ledger = self._retiring, self._ledger
+        return StoreCounts(
+            retiring.rows, retiring.tombstones, ledger.folds, ledger.checkpoints, ledger.unfolded
+        )
+
+    async def sizes(self) -> Sizes:
+        """How large the file and its WAL are."""
+        return await _run(self._reader, partial(sizes_of, self._path))
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         """Tell of a user's line before it is raised."""

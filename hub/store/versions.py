@@ -17,6 +17,9 @@ OLDEST: Final = (3, 38, 0)
 SOUND: Final = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """The first sound version of each line; of any other line only one above the last."""
 
+SQLITE: Final = sqlite3.sqlite_version
+"""The one that Python brings."""
+
 Version = tuple[int, ...]
 
 logger: Final = structlog.get_logger("store")

@@ -11,6 +11,7 @@ for it takes more memory than all the rest of an idle device.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
@@ -56,13 +57,14 @@ class WebSocketLink(asyncio.Protocol):
     """A `Link` over a transport whose handshake is done; `protocol` knows what was agreed there.
 
     `is_full` is set while the peer has not taken most of `send_buffer_bytes`; `heard` is set by
-    whatever comes, and cleared by who watches whether the peer is alive.
+    whatever comes, and cleared by who watches whether the peer is alive. In its `context` the
+    connection is served: what is logged there says whose it is.
     """
 
     __slots__ = (
         "_drained", "_ended", "_fragments", "_gone", "_is_open", "_listener",
         "_max_bytes", "_missing", "_news", "_paused", "_protocol", "_rest", "_sent", "_transport",
-        "_waiting", "address", "came", "heard", "is_full",
+        "_waiting", "address", "came", "context", "heard", "is_full",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +76,7 @@ class WebSocketLink(asyncio.Protocol):
     ) -> None:
         loop = asyncio.get_running_loop()
         self.heard = True
+        self.context = contextvars.copy_context()
         self.address, self.came = peer
         self._transport = transport
         self._protocol = protocol if protocol.extensions else None

@@ -57,7 +57,8 @@ class KeepAlive:
             return
         self._quiet[link] = now_quiet = quiet + self._glance
         if now_quiet >= self._timeout:
-            logger.info("cut off", address=link.address, why="no answer to pings")
+            why = "no answer to pings"
+            link.context.run(logger.info, "cut off", address=link.address, why=why)
             link.abort()
         elif now_quiet % self._ping < self._glance and link.buffered == 0:
             link.ping()

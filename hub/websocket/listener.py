@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Listener:
 
     def __init__(
         self,
-        serve: Callable[[WebSocketLink], Awaitable[None]],
+        serve: Callable[[WebSocketLink], Coroutine[Any, Any, None]],
         terms: Terms,
         addresses: Addresses,
         *,
@@ -129,9 +129,10 @@ class Listener:
             self._is_quiet.set()
 
     def _begin(self, link: WebSocketLink) -> None:
-        task = asyncio.ensure_future(self._serve(link))
+        serving = self._serve(link)
+        task = asyncio.get_running_loop().create_task(serving, context=link.context)
         self._links[link] = task
-        task.add_done_callback(lambda done: self._end(link, done))
+        task.add_done_callback(lambda done: self._end(link, done), context=link.context)
 
     def _end(self, link: WebSocketLink, served: asyncio.Future[None]) -> None:
         del self._links[link]

@@ -325,7 +325,7 @@ def test_a_terminal_gets_the_settings_as_a_table() -> None:
     for item in DEFINITIONS:
         assert item.flag in shown
         assert item.env in shown
-    assert "[limits], [rates]" in shown, "a text in brackets was taken for a colour"
+    assert "[tokens]." in shown, "a text in brackets was taken for a colour"
     assert "┃" in shown
     assert "\x1b[" in shown
 

@@ -12,6 +12,7 @@ from hub.edge import Edge
 from hub.errors import SettingsError
 from hub.limits import Limits
 from hub.loading import load
+from hub.metrics.settings import Metrics
 from hub.rates import Rates
 from hub.retention import Retention
 from hub.settings import DEFINITIONS, GROUPS, Definition, Settings
@@ -104,6 +105,7 @@ def test_every_field_of_settings_and_of_its_tables_is_a_setting() -> None:
     tables = {
         "edge": Edge,
         "limits": Limits,
+        "metrics": Metrics,
         "rates": Rates,
         "retention": Retention,
         "tokens": Tokens,

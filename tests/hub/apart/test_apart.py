@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from hub.auth import JwtAuthority
 from hub.cli import main
+from hub.counts import Counts
 from hub.http.app import make_app, routes_of
 from hub.limits import Limits
 from protocol.messages import FromDevice
@@ -318,9 +319,22 @@ async def _bring_back(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "POST", "/admin/restore", json=lost)
 
 
+@way("GET /metrics", "as if he were the operator", *["401"] * 3)
+async def _metrics(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/metrics?user=ada")
+
+
 @way("anything else over HTTP", "that a careless server would have", *["404"] * 7)
 async def _no_such_route(hub: ServedHub, _hers: Hers) -> Answers:
-    paths = ("/", "/users/ada", "/sync/ada", "/hub.db", "/%2e%2e/hub.db", "/metrics", "/settings")
+    paths = (
+        "/",
+        "/users/ada",
+        "/sync/ada",
+        "/hub.db",
+        "/%2e%2e/hub.db",
+        "/metrics/ada",
+        "/settings",
+    )
     return [await asked(hub, "GET", path) for path in paths]
 
 
@@ -357,7 +371,7 @@ def errors_in(answers: Any) -> Iterator[str]:
 def test_each_message_and_each_endpoint_was_tried(tmp_path: Path) -> None:
     """One that is added is tried, too, or this fails."""
     messages = {kind.__struct_config__.tag for kind in get_args(FromDevice)}
-    hub: Any = SimpleNamespace(limits=Limits())
+    hub: Any = SimpleNamespace(limits=Limits(), counts=Counts())
     app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path)))
     routes = {
         (route.method, getattr(route.resource, "canonical", "")) for route in app.router.routes()

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 
 from hub.errors import HubError, SettingsError
 from hub.http import control
-from hub.http.admin import PATH, Order, read_admin_token
+from hub.http.admin import PATH, Order
+from hub.http.bearer import read_token
 from hub.http.control import NotReached, order, short_name, socket_of
 from hub.server import serving
 from hub.tokens import Tokens
@@ -126,16 +127,16 @@ async def test_it_is_off_unless_there_is_an_admin_token(served: ServedHub) -> No
 def test_an_admin_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("x" * 31 + "\n")
     with pytest.raises(SettingsError, match="has 31 bytes") as caught:
-        read_admin_token(tmp_path / "t")
+        read_token(tmp_path / "t", "admin_token_file")
     assert caught.value.settings == ("admin_token_file",)
     assert "xxx" not in str(caught.value)
     (tmp_path / "t").write_text("x" * 32 + "\n")
     (tmp_path / "t").chmod(0o644)
     with capture_logs() as logs:
-        assert read_admin_token(tmp_path / "t") == b"x" * 32
+        assert read_token(tmp_path / "t", "admin_token_file") == b"x" * 32
     assert [each["log_level"] for each in logs] == ["warning"]
     with pytest.raises(SettingsError, match="cannot be read"):
-        read_admin_token(tmp_path / "none")
+        read_token(tmp_path / "none", "admin_token_file")
 
 
 # The socket beside the file

@@ -335,12 +335,12 @@ async def test_a_hub_that_stops_is_alive_and_not_ready(tmp_path: Path) -> None:
 async def test_a_hub_whose_store_fails_is_not_ready_until_it_works_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(_user: str) -> NoReturn:
+    async def fails() -> NoReturn:
         raise StoreFailed("disk on fire")
 
     async with a_site(tmp_path) as (site, served):
         with monkeypatch.context() as patch:
-            patch.setattr(site.store, "first_clock", fails)
+            patch.setattr(site.store, "sizes", fails)
             reply = await served.ask("GET", "/readyz")
         assert reply[:2] == (503, {"ready": False, "message": "the store failed"})
         assert (await served.ask("GET", "/readyz")).status == 200
@@ -349,15 +349,15 @@ async def test_a_hub_whose_store_fails_is_not_ready_until_it_works_again(
 async def test_a_store_that_does_not_answer_is_asked_once_however_many_want_to_know(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    asked: list[int] = []
 
-    async def hangs(user: str) -> None:
-        asked.append(user)
+    async def hangs() -> None:
+        asked.append(1)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(health, "READY_SECONDS", 0.1)
     async with a_site(tmp_path) as (site, served):
-        monkeypatch.setattr(site.store, "first_clock", hangs)
+        monkeypatch.setattr(site.store, "sizes", hangs)
         replies = [await served.ask("GET", "/readyz") for _number in range(3)]
         assert [reply.status for reply in replies] == [503] * 3
         assert len(asked) == 1

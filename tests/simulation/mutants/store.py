@@ -125,11 +125,11 @@ def line_does_not_rise() -> Patches:
             memory.user(visit.name).line = lines.get(visit.name, 0)
         return looked
 
-    def drop(visit: Visit, most: int, connection: sqlite3.Connection, memory: Memory) -> bool:
+    def drop(visit: Visit, most: int, connection: sqlite3.Connection, memory: Memory) -> int:
         place = visit.number, visit.line, most
         keys = connection.execute(retention._DROP_TOMBSTONES, place).fetchall()
         memory.forget_tombstones(memory.user(visit.name), keys)
-        return False
+        return 0
 
     return {
         "hub.store.ledger.look": look,
