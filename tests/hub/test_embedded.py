@@ -44,7 +44,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def test_the_program_of_the_page_runs(tmp_path: Path) -> None:
-    assert run(tmp_path, "-c", BLOCKS[0]).splitlines()[-1] == "1"
+    assert "1" in run(tmp_path, "-c", BLOCKS[0]).splitlines()
 
 
 def test_the_fixture_of_the_page_is_a_test_that_passes(tmp_path: Path) -> None:
