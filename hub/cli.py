@@ -59,6 +59,16 @@ Examples
   mobync-hub refills --data hub.db
   mobync-hub refills --data hub.db --json"""
 
+_DOCTOR_FOOTER: Final = """\
+Examples
+  mobync-hub doctor --config hub.toml
+  mobync-hub doctor --data hub.db --json
+
+Exit codes
+  0  all is well; there may be notes
+  1  something is wrong; what to do is said
+  2  a setting is wrong"""
+
 _REVOKE_FOOTER: Final = """\
 Examples
   mobync-hub revoke user alice --data hub.db
@@ -81,7 +91,7 @@ def _help(footer: str) -> Callable[[Any], Any]:
     ]
     return click.rich_config(
         help_config=click.RichHelpConfiguration(
-            option_groups={"* serve": groups},
+            option_groups={"* serve": groups, "* doctor": groups},
             text_paragraph_linebreaks="\n\n",
             footer_text=footer,
         )
@@ -201,6 +211,24 @@ def refills(data: str | None, config: str | None, as_json: bool) -> None:  # noq
 
     with _explained():
         report.show(data, config, as_json=as_json)
+
+
+@main.command()
+@_help(_DOCTOR_FOOTER)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
+@click.option("--skip-integrity", is_flag=True, help="Do not read the whole file.")
+@_with_settings
+def doctor(*, as_json: bool, skip_integrity: bool, **flags: object) -> None:
+    """Look for what may keep a hub from serving well, and say what to do.
+
+    At the file, its permissions, its format, its pages, its WAL and what lies beside it; at the
+    disk, the clock, the limits and SQLite; and at the settings, which are those of serve. It
+    changes nothing, and leaves nothing behind, beside a hub that serves and on a stopped one.
+    """
+    from hub.doctor import report  # noqa: PLC0415 - so that the help need not wait for it
+
+    with _explained():
+        sys.exit(report.show(flags, as_json=as_json, thoroughly=not skip_integrity))
 
 
 @main.command()
