@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hub.doctor.findings import Finding, note, well, wrong
-from hub.http.control import NotReached, reached
+from hub.http.control import NotReached, reached, socket_of
 from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
 from hub.store.examining import Examined, NotLookedInto, examine
 from hub.store.lock import holder_of
@@ -16,6 +16,8 @@ def look_at_hub(data: Path, process: str | None) -> Finding:
     """Whether a hub serves the file, and whether it answers."""
     if process is None:
         return note("hub", "none serves this file now")
+    if not socket_of(data).exists():
+        return note("hub", f"process {process} holds the file; it has no socket to be asked by")
     try:
         asyncio.run(reached(data))
     except NotReached as error:

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,10 +25,12 @@ from rich.console import Console
 
 from hub import logs
 from hub.cli import main
-from hub.doctor import examination, files, machine, report
+from hub.doctor import examination, files, inside, machine, report
 from hub.doctor.findings import Finding, exit_code
 from hub.http import control
 from hub.server import now
+from hub.store.errors import StoreFailed
+from hub.store.examining import Examined, examine
 from hub.store.lock import FileLock, holder_of
 from hub.store.schema import VERSION
 from tests.certificates import make_pair
@@ -250,13 +253,38 @@ async def test_a_hub_that_does_not_answer_is_told(
     monkeypatch.setattr(control, "ANSWER_SECONDS", 0.2)
     lock = FileLock(data)
     lock.acquire()
-    data.with_name("hub.db-wal").touch()
     try:
-        found = (await asyncio.to_thread(look, data))["hub"]
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(control.socket_of(data)))
+            silent.listen()
+            found = (await asyncio.to_thread(look, data))["hub"]
+        control.socket_of(data).unlink()
+        unasked = (await asyncio.to_thread(look, data))["hub"]
     finally:
         lock.release()
-    assert found.verdict == "wrong"
+    assert (found.verdict, unasked.verdict) == ("wrong", "note")
     assert f"process {os.getpid()} holds the file, and it did not answer" in found.found
+
+
+async def test_what_looks_wrong_while_a_hub_begins_to_serve_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a WAL the file is read as one that nobody changes."""
+    holders = iter([None, "17"])
+
+    def torn(data: Path, *, is_served: bool, thoroughly: bool) -> Examined:
+        looks.append(is_served)
+        if not is_served:
+            raise StoreFailed("the database disk image is malformed")
+        return examine(data, is_served=is_served, thoroughly=thoroughly)
+
+    looks: list[bool] = []
+    monkeypatch.setattr(inside, "examine", torn)
+    monkeypatch.setattr(inside, "holder_of", lambda _data: next(holders))
+    async with used(tmp_path) as data:
+        _, found = await asyncio.to_thread(inside.look_inside, data, thoroughly=True)
+    assert looks == [False, True]
+    assert [each.verdict for each in found] == ["well", "well"]
 
 
 # The machine
