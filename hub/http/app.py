@@ -261,6 +261,8 @@ def _retry_after(seconds: float | None) -> Mapping[str, str] | None:
 async def _count(counts: Counts, request: web.Request, response: web.StreamResponse) -> None:
     if _route(request) == PATH:
         counts.polls[response.status] += 1
+    elif response.status == HTTPStatus.UNAUTHORIZED:
+        counts.unauthorized["operator"] += 1
 
 
 async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:

@@ -150,6 +150,14 @@ async def test_they_tell_of_what_devices_and_polling_clients_do(tmp_path: Path) 
         assert await value(hub, "process_open_fds") > 0
 
 
+async def test_who_tries_the_operators_tokens_is_counted(tmp_path: Path) -> None:
+    async with serve(settings_of(tmp_path, "open", admin=True)) as hub:
+        for said in ("", "Bearer guess"):
+            reply = await hub.ask("GET", "/admin/revoke", headers={"Authorization": said})
+            assert reply.status == 401
+        assert await value(hub, "mobync_auth_failures_total", reason="operator") == 2
+
+
 async def test_openmetrics_are_had_by_whoever_asks_for_them(tmp_path: Path) -> None:
     async with serve(dev_settings(tmp_path)) as hub:
         _, plain, plain_type = await read(hub)
