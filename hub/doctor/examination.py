@@ -32,10 +32,8 @@ def examination(
     yield from findings
     try:
         data = data_file(flags, env)
-    except SettingsError as error:
-        if not findings or findings[0].verdict != "wrong":
-            yield wrong_setting(error)
-        return
+    except SettingsError:
+        return  # it is among what was found
     yield from _look(Subject(data, settings), thoroughly=thoroughly)
 
 

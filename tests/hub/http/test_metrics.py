@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import pytest
+from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -16,9 +19,12 @@ from prometheus_client.samples import Sample
 
 from hub.http import health
 from hub.http.control import short_name, socket_of
+from hub.metrics import exposition
 from hub.metrics.settings import Access, Metrics
 from hub.settings import Settings
 from hub.store.errors import StoreFailed
+from hub.store.interface import Sizes
+from hub.store.schema import sizes_of
 from hub.tokens import Tokens
 from tests.hub.http.served import ServedHub, dev_settings, serve
 from tests.hub.http.test_app import a_site
@@ -240,6 +246,29 @@ async def test_no_user_device_address_or_token_is_a_label_and_no_series_is_born_
     }
     for _, label in labels_of(found):
         assert not re.search("ada|phone|127|::1|somebody", label)
+
+
+async def test_the_system_is_asked_on_other_threads_than_the_hubs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For it answers from the disk, or as if from one."""
+    asked: list[str] = []
+
+    class Collector:
+        def collect(self) -> list[Metric]:
+            asked.append(threading.current_thread().name)
+            return []
+
+    def sizes(path: Path, connection: sqlite3.Connection) -> Sizes:
+        asked.append(threading.current_thread().name)
+        return sizes_of(path, connection)
+
+    monkeypatch.setattr(exposition, "_PROCESS", (Collector(),))
+    monkeypatch.setattr("hub.store.sqlite.sizes_of", sizes)
+    async with serve(dev_settings(tmp_path)) as hub:
+        assert (await read(hub))[0] == 200
+    assert len(asked) == 2
+    assert threading.current_thread().name not in asked
 
 
 # A store in trouble
