@@ -75,6 +75,8 @@ class Counts:
         """Connections that the hub closed, by the code."""
         self.unauthorized: Counter[Doubt] = Counter()
         """Tokens that did not count."""
+        self.requests = 0
+        """Over HTTP, and by the socket beside the file."""
         self.polls: Counter[int] = Counter()
         """Answers to polling clients, by the status."""
         self.slowed = 0

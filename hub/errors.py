@@ -15,6 +15,7 @@ Doubt: TypeAlias = Literal[
     "other_device",
     "other_user",
     "revoked",
+    "operator",
 ]
 """Why a token does not count, for the hub's own account."""
 

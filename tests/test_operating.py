@@ -35,6 +35,7 @@ USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(16, 22)
 DRY_RUN, INSTALL, DRILL = range(22, 25)
 METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(29, 35)
+DOCTOR, DOCTOR_JSON = 35, 36
 
 
 def command(number: int) -> str:
@@ -77,6 +78,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["mobync-hub", "serve"],
         ["curl", "--silent"],
         *[["jq", "-c"]] * 2,
+        *[["mobync-hub", "doctor"]] * 2,
     ]
 
 
@@ -216,6 +218,26 @@ def test_the_log_tells_of_one_connection_and_of_one_user(tmp_path: Path) -> None
         assert told[line["event"]].keys() == line.keys()
     rows = [json.loads(row) for row in run(command(ONE_USER), tmp_path, PATH=PATH).splitlines()]
     assert [row[1:3] for row in rows] == [["phone", event] for event in ("hello", "gone")] * 2
+
+
+def test_the_doctor_is_asked_beside_a_hub_and_when_it_is_stopped(tmp_path: Path) -> None:
+    (tmp_path / "hub.toml").write_text("dev = true\nport = 0\nhttp_port = 0\n")
+
+    def checks() -> dict[str, str]:
+        lines = run(command(DOCTOR_JSON), tmp_path, PATH=PATH).splitlines()
+        return {each["check"]: each["verdict"] for each in map(json.loads, lines)}
+
+    with running("mobync-hub serve --config hub.toml", tmp_path, PATH=PATH) as up:
+        push(up, "kept")
+        assert "serves the file, and answers" in run(command(DOCTOR), tmp_path, PATH=PATH)
+        assert checks()["hub"] == "well"
+    assert checks()["hub"] == "note"
+    assert "wrong" not in checks().values()
+    table = PAGE.partition("## Is all well?")[2]
+    told = set(
+        re.findall(r"`([a-z- ]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))
+    )
+    assert checks().keys() <= told
 
 
 def names_in(metrics: str) -> list[str]:

@@ -5,12 +5,13 @@ So the help need not wait for the server.
 
 from typing import Final
 
-from hub.cli import admitting, copying, looking, serving
+from hub.cli import admitting, copying, examining, looking, serving
 from hub.cli.group import main
 
 _VERBS: Final = (
     serving.serve,
     serving.settings,
+    examining.doctor,
     copying.backup,
     copying.restore,
     copying.refills,

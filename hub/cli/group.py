@@ -28,7 +28,7 @@ def with_help(footer: str) -> Callable[[Any], Any]:
     ]
     return click.rich_config(
         help_config=click.RichHelpConfiguration(
-            option_groups={"* serve": groups},
+            option_groups={"* serve": groups, "* doctor": groups},
             text_paragraph_linebreaks="\n\n",
             footer_text=footer,
         )

@@ -7,7 +7,6 @@ at once.
 """
 
 import asyncio
-import itertools
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -132,7 +131,7 @@ def make_app(
     hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware] = ()
 ) -> web.Application:
     """Some routes, and around them what holds for every request; `whose` asks who makes it."""
-    middlewares = [_numbered(), _in_time, *whose, _as_json]
+    middlewares = [_numbered(hub.counts), _in_time, *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(routes)
     app.on_response_prepare.append(_without_server_name)
@@ -189,14 +188,14 @@ async def _body_of(request: web.Request) -> bytes:
     return await request.read()
 
 
-def _numbered() -> Middleware:
+def _numbered(counts: Counts) -> Middleware:
     """Give each request a number, by which the log tells its lines from another's."""
-    numbers = itertools.count(1)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         clear_contextvars()  # those of the request before it on this connection
-        bind_contextvars(request=next(numbers))
+        counts.requests += 1
+        bind_contextvars(request=counts.requests)
         return await handler(request)
 
     return middleware
@@ -275,6 +274,8 @@ def _retry_after(seconds: float | None) -> Mapping[str, str] | None:
 async def _count(counts: Counts, request: web.Request, response: web.StreamResponse) -> None:
     if _route(request) == PATH:
         counts.polls[response.status] += 1
+    elif response.status == HTTPStatus.UNAUTHORIZED:
+        counts.unauthorized["operator"] += 1
 
 
 async def _without_server_name(_request: web.Request, response: web.StreamResponse) -> None:

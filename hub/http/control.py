@@ -123,11 +123,34 @@ async def tell(data: Path, path: str, body: bytes, seconds: float | None = None)
 
 async def _asked(name: str, path: str, body: bytes) -> dict[str, Any]:
     async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(name)) as session,
+        _session(name) as session,
         session.post(f"http://hub{path}", data=body) as response,
     ):
         answer: dict[str, Any] = await response.json()
         return answer
+
+
+async def reached(data: Path) -> None:
+    """Make sure that the hub that serves a file answers.
+
+    Raises:
+        NotReached: it did not.
+
+    """
+    try:
+        with short_name(socket_of(data)) as name:
+            async with (
+                asyncio.timeout(ANSWER_SECONDS),
+                _session(name) as session,
+                session.get(f"http://hub{metrics.PATH}") as response,
+            ):
+                response.raise_for_status()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise NotReached(f"it did not answer at its socket ({error or 'too slow'})") from None
+
+
+def _session(name: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.UnixConnector(name))
 
 
 def socket_of(data: Path) -> Path:

@@ -64,6 +64,7 @@ def _connections(hub: Hub) -> Iterator[Metric]:
     yield _gauge(
         "mobync_users", "Users who are connected or have something waiting.", len(hub.users)
     )
+    yield _counter("mobync_http_requests", "Requests, scrapes among them.", counts.requests)
     polls = {str(status): counts.polls[status] for status in sorted({*_STATUSES, *counts.polls})}
     yield _counters("mobync_polls", "Answers to polling clients.", "status", polls)
 

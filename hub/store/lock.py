@@ -3,9 +3,14 @@
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from hub.store.errors import FileInUse, StoreFailed
+
+ASKED_SECONDS: Final = 0.05
+"""Longer than `holder_of` holds a lock that nobody else does."""
 
 
 class FileLock:
@@ -29,9 +34,9 @@ class FileLock:
         """
         handle = self._opened()
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
         except OSError:
-            holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+            holder = _signed(handle)
             os.close(handle)
             raise FileInUse(
                 f"another hub (process {holder}) serves {self.path.name.removesuffix('-lock')}; "
@@ -51,6 +56,38 @@ class FileLock:
             return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreFailed(f"cannot write {self.path}: {error.strerror}") from None
+
+
+def holder_of(data: Path) -> str | None:
+    """Which process serves a file, by its number; None: none does.
+
+    The lock is tried, and held for no longer than that takes; the file of it is not made.
+    """
+    try:
+        handle = os.open(data.with_name(data.name + "-lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _signed(handle)
+    else:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int) -> None:
+    """Lock it; who only asks who holds it is waited for."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    time.sleep(ASKED_SECONDS)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _signed(handle: int) -> str:
+    return os.read(handle, 32).decode(errors="replace").strip() or "unknown"
 
 
 def _sign(handle: int) -> None:

@@ -20,6 +20,8 @@ from hub.store.errors import FileTooNew, NotAHubFile, StoreFailed
 from hub.store.interface import Sizes
 
 T = TypeVar("T")
+_PRIMARY: Final = 0xFF
+"""Of SQLite's codes, what went wrong; the rest says where."""
 
 APPLICATION_ID: Final = 0x6D6F6279
 """'moby', in the header of every hub file."""
@@ -173,7 +175,7 @@ def check(path: Path) -> None:
     # Without a WAL the file is all there is, and SQLite need not put its own files beside it.
     has_wal = path.with_name(path.name + "-wal").exists()
     with contextlib.closing(connect(path, "ro" if has_wal else "ro&immutable=1")) as connection:
-        _check_header(connection, path)
+        check_header(connection, path)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -203,13 +205,21 @@ def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
 
 
-def _check_header(connection: sqlite3.Connection, path: Path) -> None:
+def check_header(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure of the same, on a connection to the file.
+
+    Raises:
+        FileTooNew, NotAHubFile, StoreFailed: it is not.
+
+    """
     try:
         version, application = (value_of(connection, n) for n in ("user_version", "application_id"))
         empty = not connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError as error:
         raise StoreFailed(f"cannot read {path}: {error}") from None
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_CORRUPT:
+            raise StoreFailed(f"{path} is damaged ({error}): restore a backup") from None
         raise NotAHubFile(f"{path} is not a hub file ({error}); name another with --data") from None
     if not empty and application != APPLICATION_ID:
         raise NotAHubFile(f"{path} belongs to another program; name another file with --data")

@@ -55,5 +55,10 @@ def is_sound(version: Version) -> bool:
     )
 
 
+def is_sound_here() -> bool:
+    """The same of the version that Python brings."""
+    return is_sound(sqlite3.sqlite_version_info)
+
+
 def _text(version: Version) -> str:
     return ".".join(map(str, version))

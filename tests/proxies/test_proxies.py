@@ -127,7 +127,7 @@ async def test_a_device_comes_back_by_itself_when_the_hub_has_been_started_again
 
 async def test_nothing_but_sync_is_for_the_internet(site: Site) -> None:
     async with site.hub(), aiohttp.ClientSession() as session:
-        for path in ("/healthz", "/readyz", "/", "/sync/"):
+        for path in ("/healthz", "/readyz", "/metrics", "/", "/sync/"):
             url = f"https://localhost:{site.place.port}{path}"
             async with session.get(url, ssl=site.trust) as answer:
                 assert answer.status == 404

@@ -5,8 +5,10 @@ some tokens that were made for her. He tries all of it, on her hub and on one th
 of her: he must be told the same by both, and she must neither lose anything nor hear of him.
 """
 
+import asyncio
 import base64
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args
 import pytest
 from click.testing import CliRunner, Result
 
+from hub import logs
 from hub.auth import JwtAuthority
 from hub.cli import main
 from hub.counts import Counts
@@ -454,9 +457,19 @@ def test_why_tells_of_an_object_of_the_user_who_was_named_and_nobody_else(data: 
     assert (said.exit_code, said.stdout) == (1, "")
 
 
+async def test_the_doctor_says_nothing_of_anybody(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda _more: 0)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    data.chmod(0o600)
+    said = await asyncio.to_thread(verb, "doctor", "--data", data)
+    assert (said.exit_code, HERS in said.output, "ada" in said.output) == (0, False, False)
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
-    tried |= {"users", "devices", "objects", "log", "why"}
+    tried |= {"users", "devices", "objects", "log", "why", "doctor"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output

@@ -29,6 +29,7 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from client import Device
+from hub import logs
 from hub.auth import Secret
 from hub.cli import main
 from hub.server import serving
@@ -397,7 +398,11 @@ def test_no_secret_is_in_what_is_said_of_settings_that_cannot_be(
     assert all(said)
 
 
-def test_no_secret_is_in_what_the_verbs_say_nor_in_the_names_of_files(tmp_path: Path) -> None:
+def test_no_secret_is_in_what_the_verbs_say_nor_in_the_names_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+
     async def use(websocket_url: str, _http_url: str) -> None:
         async with connected(websocket_url, []) as connection:
             diffs = [edit("create", "n1", model="m", diff="d", text=VALUE)]
@@ -410,6 +415,7 @@ def test_no_secret_is_in_what_the_verbs_say_nor_in_the_names_of_files(tmp_path: 
     said = [verb("backup", copy, "--data", data), verb("restore", copy, "--data", data)]
     said += [verb("refills", "--data", data), verb("settings"), verb("serve", "--help")]
     said += [verb("settings", MOBYNC_TOKEN_SECRET_FILE=SECRET)]
+    said += [verb("doctor", "--data", data, MOBYNC_TOKEN_SECRET_FILE=SECRET)]
     said += [verb("serve", "--help", MOBYNC_TOKEN_SECRET_FILE=SECRET)]
     assert leaks("\n".join(said)) == []
     names = [each.name for each in tmp_path.iterdir()]

@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import pytest
+from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -16,9 +19,12 @@ from prometheus_client.samples import Sample
 
 from hub.http import health
 from hub.http.control import short_name, socket_of
+from hub.metrics import exposition
 from hub.metrics.settings import Access, Metrics
 from hub.settings import Settings
 from hub.store.errors import StoreFailed
+from hub.store.interface import Sizes
+from hub.store.schema import sizes_of
 from hub.tokens import Tokens
 from tests.hub.http.served import ServedHub, dev_settings, serve
 from tests.hub.http.test_app import a_site
@@ -150,6 +156,14 @@ async def test_they_tell_of_what_devices_and_polling_clients_do(tmp_path: Path) 
         assert await value(hub, "process_open_fds") > 0
 
 
+async def test_who_tries_the_operators_tokens_is_counted(tmp_path: Path) -> None:
+    async with serve(settings_of(tmp_path, "open", admin=True)) as hub:
+        for said in ("", "Bearer guess"):
+            reply = await hub.ask("GET", "/admin/revoke", headers={"Authorization": said})
+            assert reply.status == 401
+        assert await value(hub, "mobync_auth_failures_total", reason="operator") == 2
+
+
 async def test_openmetrics_are_had_by_whoever_asks_for_them(tmp_path: Path) -> None:
     async with serve(dev_settings(tmp_path)) as hub:
         _, plain, plain_type = await read(hub)
@@ -232,6 +246,29 @@ async def test_no_user_device_address_or_token_is_a_label_and_no_series_is_born_
     }
     for _, label in labels_of(found):
         assert not re.search("ada|phone|127|::1|somebody", label)
+
+
+async def test_the_system_is_asked_on_other_threads_than_the_hubs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For it answers from the disk, or as if from one."""
+    asked: list[str] = []
+
+    class Collector:
+        def collect(self) -> list[Metric]:
+            asked.append(threading.current_thread().name)
+            return []
+
+    def sizes(path: Path, connection: sqlite3.Connection) -> Sizes:
+        asked.append(threading.current_thread().name)
+        return sizes_of(path, connection)
+
+    monkeypatch.setattr(exposition, "_PROCESS", (Collector(),))
+    monkeypatch.setattr("hub.store.sqlite.sizes_of", sizes)
+    async with serve(dev_settings(tmp_path)) as hub:
+        assert (await read(hub))[0] == 200
+    assert len(asked) == 2
+    assert threading.current_thread().name not in asked
 
 
 # A store in trouble
