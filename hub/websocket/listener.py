@@ -16,7 +16,7 @@ from hub.websocket.connection import WebSocketLink
 from hub.websocket.handshake import Handshake, Terms
 from hub.websocket.keepalive import KeepAlive
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
 """Connections that the kernel holds until they are accepted: all devices may come back at once."""
 
 logger: Final = structlog.get_logger("hub")
