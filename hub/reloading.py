@@ -104,19 +104,10 @@ class Reloading:
             change = change_of(self.settings, await asyncio.to_thread(self._read))
             await self._take(self.settings, change.settings)
         except HubError as error:
-            remedy = (
-                error.remedy if isinstance(error, SettingsError) else "see to it, and ask again"
-            )
-            why = error.problem if isinstance(error, SettingsError) else str(error)
-            logger.warning("the old settings still count", why=why, remedy=remedy)
-            return
-        self.settings = change.settings
-        logger.info("settings read again", changed=list(change.changed))
-        if change.kept:
-            remedy = "restart the hub"
-            logger.warning(
-                "settings that wait for a restart", names=list(change.kept), remedy=remedy
-            )
+            _say_refused(error)
+        else:
+            self.settings = change.settings
+            _say_taken(change)
 
     @asynccontextmanager
     async def on_demand(
@@ -144,3 +135,17 @@ class Reloading:
                 # A bug ends no hub that serves, and the next reload may go well.
                 logger.exception("settings not read again")
             notifier.ready(status())
+
+
+def _say_refused(error: HubError) -> None:
+    why, remedy = str(error), "see to it, and have them read again"
+    if isinstance(error, SettingsError):
+        why, remedy = error.problem, error.remedy
+    logger.warning("the old settings still count", why=why, remedy=remedy)
+
+
+def _say_taken(change: Change) -> None:
+    logger.info("settings read again", changed=list(change.changed))
+    if change.kept:
+        remedy = "restart the hub"
+        logger.warning("settings that wait for a restart", names=list(change.kept), remedy=remedy)

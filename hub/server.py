@@ -102,11 +102,8 @@ class Served(NamedTuple):
 
 
 async def _serve(settings: Settings, service: Service, read: Callable[[], Settings]) -> None:
-    stopped, asked = asyncio.Event(), asyncio.Event()
-    loop, notifier = asyncio.get_running_loop(), service.notifier
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    stopped, asked = _on(signal.SIGTERM, signal.SIGINT), _on(signal.SIGHUP)
+    notifier = service.notifier
     async with AsyncExitStack() as stack:
         async with asking_for_time(notifier):
             starting = _served(settings, stopped.set, service.sockets)
@@ -121,6 +118,14 @@ async def _serve(settings: Settings, service: Service, read: Callable[[], Settin
         notifier.stopping()
         logger.info("stopping")
     logger.info("stopped")
+
+
+def _on(*signals: signal.Signals) -> asyncio.Event:
+    """What is set when one of these signals comes."""
+    came = asyncio.Event()
+    for each in signals:
+        asyncio.get_running_loop().add_signal_handler(each, came.set)
+    return came
 
 
 async def _keep_to(served: Served, old: Settings, new: Settings) -> None:

@@ -85,8 +85,8 @@ class Listener:
         Whoever was not refused by the kernel is told by a frame, and not by a reset.
         """
         self._server.close()
-        # What was accepted in this turn of the loop is known in the next; nobody is behind TLS
-        # before the handshake of that is over.
+        # Who was accepted in this turn of the loop is known in the next; behind TLS, when the
+        # handshake of that is over.
         await asyncio.sleep(seconds if self._options else 0)
         if self._handshakes:
             self._is_quiet.clear()
