@@ -1,7 +1,7 @@
 """The settings read anew while the hub serves: on SIGHUP, from where they were read at its start.
 
-Limits, keys and logs change at once. What cannot be changed in a hub that serves keeps its value,
-and is named in the log. Settings that are wrong change nothing at all.
+Limits, rates, keys and logs change at once. What cannot be changed in a hub that serves keeps its
+value, and is named in the log. Settings that are wrong change nothing at all.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from hub.errors import HubError, SettingsError
 from hub.limits import Limits
+from hub.rates import Rates
 from hub.service.notifier import Notifier
 from hub.settings import DEFINITIONS, TABLES, Definition, Settings
 
@@ -32,7 +33,10 @@ KEYS: Final = frozenset(
 _WITH_THE_LISTENERS: Final = {"hello_seconds", "max_ungreeted", "max_body_bytes", "stop_seconds"}
 """Limits that a listener is made with."""
 LIVE: Final = (
-    KEYS | {"log_level", "log_format"} | (set(Limits.__struct_fields__) - _WITH_THE_LISTENERS)
+    KEYS
+    | {"log_level", "log_format"}
+    | set(Rates.__struct_fields__)
+    | (set(Limits.__struct_fields__) - _WITH_THE_LISTENERS)
 )
 """What can change while the hub serves."""
 

@@ -29,7 +29,7 @@ from hub.process import (
     spare_the_collector,
 )
 from hub.progress import for_whom_it_is, lines
-from hub.rates import NO_RATES
+from hub.rates import NO_RATES, Rates
 from hub.reloading import Reloading, keys_of
 from hub.service.notifier import Notifier, notifier_from
 from hub.service.sockets import NO_SOCKETS, Sockets, check_loopback, sockets_from
@@ -131,13 +131,17 @@ def _on(*signals: signal.Signals) -> asyncio.Event:
 async def _keep_to(served: Served, old: Settings, new: Settings) -> None:
     """Have what serves keep to new settings, of which only those differ that may."""
     await _renew_keys(served.authority, old, new)
-    await served.hub.keep_to(new.limits)
+    await served.hub.keep_to(new.limits, _rates_of(new))
     limits = new.limits
     served.listener.keep_to(terms_of(new), limits.ping_seconds, limits.ping_timeout_seconds)
     allow_files(limits.max_connections)
     logs.configure(new.log_level, new.log_format)
     if served.identity is not None:
         served.identity.ask()
+
+
+def _rates_of(settings: Settings) -> Rates:
+    return NO_RATES if settings.dev else settings.rates
 
 
 async def _renew_keys(authority: ChangingAuthority, old: Settings, new: Settings) -> None:
@@ -176,8 +180,8 @@ async def _served(
         stack.push_async_callback(store.close)
         authority = ChangingAuthority(authority_from(settings, now))
         await stack.enter_async_context(authority.fresh())
-        rates = NO_RATES if settings.dev else settings.rates
-        hub = Hub(store, authority, settings.limits, now, rates, proxies_of(settings.edge))
+        rates, proxies = _rates_of(settings), proxies_of(settings.edge)
+        hub = Hub(store, authority, settings.limits, now, rates, proxies)
         await stack.enter_async_context(hub.running())
         identity = await stack.enter_async_context(showing(settings.edge))
         listener = listener_for(hub, settings, identity)
