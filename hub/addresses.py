@@ -47,14 +47,18 @@ class Addresses:
 
     def __init__(self, limits: Limits, rates: Rates, proxies: Proxies = NO_PROXIES) -> None:
         self._limits = limits
-        self._exempt = rates.exempt_networks(proxies.networks)
+        self._proxies = proxies.networks
+        self._exempt = rates.exempt_networks(self._proxies)
         self._frames = Buckets(rates.address_rate, rates.address_burst)
         self._hellos = Buckets(rates.hello_rate, rates.hello_burst)
         self._here: dict[str, Address] = {}
 
-    def keep_to(self, limits: Limits) -> None:
-        """Have these limits count for who comes from now on."""
+    def keep_to(self, limits: Limits, rates: Rates) -> None:
+        """Have these limits count for who comes from now on, and these rates for all."""
         self._limits = limits
+        self._exempt = rates.exempt_networks(self._proxies)
+        self._frames.keep_to(rates.address_rate, rates.address_burst)
+        self._hellos.keep_to(rates.hello_rate, rates.hello_burst)
 
     def enter(self, where: str, now: float) -> Address:
         """Somebody connects from there, and is yet to be greeted; `leave` it again."""

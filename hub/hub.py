@@ -125,12 +125,13 @@ class Hub:
             self._progress.pop(session, None)
             self._noted.pop(session, None)
 
-    async def keep_to(self, limits: Limits) -> None:
-        """Have these limits from now on; a device that is here keeps to those it was told of."""
+    async def keep_to(self, limits: Limits, rates: Rates) -> None:
+        """Have these from now on; a device that is here keeps to the limits it was told of."""
         await self.store.keep_to(limits)
-        self.limits = limits
-        self.addresses.keep_to(limits)
-        self._services = self._services._replace(limits=limits)
+        self.limits, self.rates = limits, rates
+        self.addresses.keep_to(limits, rates)
+        self.users.buckets.keep_to(rates.user_rate, rates.user_burst)
+        self._services = self._services._replace(limits=limits, patience=rates.patience_seconds)
 
     async def stop(self) -> None:
         """Let what is under way finish, then tell everybody; the links close by themselves."""

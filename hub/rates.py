@@ -113,6 +113,11 @@ class Bucket:
         self._at = now
         return -left / self._rate if left < 0 else 0.0
 
+    def keep_to(self, rate: float, burst: float) -> None:
+        """Go by these from the next time on; a rate of 0 is one that nobody reaches."""
+        self._rate = rate or _MOST
+        self._burst = burst
+
     def is_full(self, now: float) -> bool:
         """Whether it is as good as a new one."""
         return self._left + (now - self._at) * self._rate >= self._burst
@@ -144,6 +149,13 @@ class Buckets:
             self._make_room(now)
             bucket = self._buckets[name] = Bucket(self._rate, self._burst, now)
         return bucket
+
+    def keep_to(self, rate: float, burst: float) -> None:
+        """Go by these from now on. Whoever has no bucket gets one when they next come."""
+        self._rate = rate
+        self._burst = burst
+        for bucket in self._buckets.values():
+            bucket.keep_to(rate, burst)
 
     def _make_room(self, now: float) -> None:
         """Look seldom enough that each new bucket pays for one that is looked at, or two."""

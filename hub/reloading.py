@@ -1,7 +1,7 @@
 """The settings read anew while the hub serves: on SIGHUP, from where they were read at its start.
 
-Limits, keys and logs change at once. What cannot be changed in a hub that serves keeps its value,
-and is named in the log. Settings that are wrong change nothing at all.
+Limits, rates, keys and logs change at once. What cannot be changed in a hub that serves keeps its
+value, and is named in the log. Settings that are wrong change nothing at all.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from hub.errors import HubError, SettingsError
 from hub.limits import Limits
+from hub.rates import Rates
 from hub.service.notifier import Notifier
 from hub.settings import DEFINITIONS, TABLES, Definition, Settings
 
@@ -32,7 +33,10 @@ KEYS: Final = frozenset(
 _WITH_THE_LISTENERS: Final = {"hello_seconds", "max_ungreeted", "max_body_bytes", "stop_seconds"}
 """Limits that a listener is made with."""
 LIVE: Final = (
-    KEYS | {"log_level", "log_format"} | (set(Limits.__struct_fields__) - _WITH_THE_LISTENERS)
+    KEYS
+    | {"log_level", "log_format"}
+    | set(Rates.__struct_fields__)
+    | (set(Limits.__struct_fields__) - _WITH_THE_LISTENERS)
 )
 """What can change while the hub serves."""
 
@@ -104,19 +108,10 @@ class Reloading:
             change = change_of(self.settings, await asyncio.to_thread(self._read))
             await self._take(self.settings, change.settings)
         except HubError as error:
-            remedy = (
-                error.remedy if isinstance(error, SettingsError) else "see to it, and ask again"
-            )
-            why = error.problem if isinstance(error, SettingsError) else str(error)
-            logger.warning("the old settings still count", why=why, remedy=remedy)
-            return
-        self.settings = change.settings
-        logger.info("settings read again", changed=list(change.changed))
-        if change.kept:
-            remedy = "restart the hub"
-            logger.warning(
-                "settings that wait for a restart", names=list(change.kept), remedy=remedy
-            )
+            _say_refused(error)
+        else:
+            self.settings = change.settings
+            _say_taken(change)
 
     @asynccontextmanager
     async def on_demand(
@@ -144,3 +139,17 @@ class Reloading:
                 # A bug ends no hub that serves, and the next reload may go well.
                 logger.exception("settings not read again")
             notifier.ready(status())
+
+
+def _say_refused(error: HubError) -> None:
+    why, remedy = str(error), "see to it, and have them read again"
+    if isinstance(error, SettingsError):
+        why, remedy = error.problem, error.remedy
+    logger.warning("the old settings still count", why=why, remedy=remedy)
+
+
+def _say_taken(change: Change) -> None:
+    logger.info("settings read again", changed=list(change.changed))
+    if change.kept:
+        remedy = "restart the hub"
+        logger.warning("settings that wait for a restart", names=list(change.kept), remedy=remedy)

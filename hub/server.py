@@ -29,7 +29,7 @@ from hub.process import (
     spare_the_collector,
 )
 from hub.progress import for_whom_it_is, lines
-from hub.rates import NO_RATES
+from hub.rates import NO_RATES, Rates
 from hub.reloading import Reloading, keys_of
 from hub.service.notifier import Notifier, notifier_from
 from hub.service.sockets import NO_SOCKETS, Sockets, check_loopback, sockets_from
@@ -102,11 +102,8 @@ class Served(NamedTuple):
 
 
 async def _serve(settings: Settings, service: Service, read: Callable[[], Settings]) -> None:
-    stopped, asked = asyncio.Event(), asyncio.Event()
-    loop, notifier = asyncio.get_running_loop(), service.notifier
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    stopped, asked = _on(signal.SIGTERM, signal.SIGINT), _on(signal.SIGHUP)
+    notifier = service.notifier
     async with AsyncExitStack() as stack:
         async with asking_for_time(notifier):
             starting = _served(settings, stopped.set, service.sockets)
@@ -123,16 +120,28 @@ async def _serve(settings: Settings, service: Service, read: Callable[[], Settin
     logger.info("stopped")
 
 
+def _on(*signals: signal.Signals) -> asyncio.Event:
+    """What is set when one of these signals comes."""
+    came = asyncio.Event()
+    for each in signals:
+        asyncio.get_running_loop().add_signal_handler(each, came.set)
+    return came
+
+
 async def _keep_to(served: Served, old: Settings, new: Settings) -> None:
     """Have what serves keep to new settings, of which only those differ that may."""
     await _renew_keys(served.authority, old, new)
-    await served.hub.keep_to(new.limits)
+    await served.hub.keep_to(new.limits, _rates_of(new))
     limits = new.limits
     served.listener.keep_to(terms_of(new), limits.ping_seconds, limits.ping_timeout_seconds)
     allow_files(limits.max_connections)
     logs.configure(new.log_level, new.log_format)
     if served.identity is not None:
         served.identity.ask()
+
+
+def _rates_of(settings: Settings) -> Rates:
+    return NO_RATES if settings.dev else settings.rates
 
 
 async def _renew_keys(authority: ChangingAuthority, old: Settings, new: Settings) -> None:
@@ -171,8 +180,8 @@ async def _served(
         stack.push_async_callback(store.close)
         authority = ChangingAuthority(authority_from(settings, now))
         await stack.enter_async_context(authority.fresh())
-        rates = NO_RATES if settings.dev else settings.rates
-        hub = Hub(store, authority, settings.limits, now, rates, proxies_of(settings.edge))
+        rates, proxies = _rates_of(settings), proxies_of(settings.edge)
+        hub = Hub(store, authority, settings.limits, now, rates, proxies)
         await stack.enter_async_context(hub.running(give_up))
         identity = await stack.enter_async_context(showing(settings.edge))
         listener = listener_for(hub, settings, identity)

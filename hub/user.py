@@ -201,7 +201,7 @@ class Users:
     def __init__(self, store: Store, submit: Callable[[User], None], buckets: Buckets) -> None:
         self._store = store
         self._submit = submit
-        self._buckets = buckets
+        self.buckets = buckets
         self._users: dict[str, User] = {}
 
     def __len__(self) -> int:
@@ -217,7 +217,7 @@ class Users:
         """Keep a user in memory for as long as this lasts."""
         user = self._users.get(name)
         if user is None:
-            bucket = self._buckets.of(name, asyncio.get_running_loop().time())
+            bucket = self.buckets.of(name, asyncio.get_running_loop().time())
             user = self._users[name] = User(name, self._submit, self._retire, bucket)
         user.guests += 1
         try:

@@ -69,6 +69,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["scripts/systemd/install", "--dry-run"],
         ["sudo", "scripts/systemd/install"],
         ["scripts/upgrade-drill"],
+        ["sudo", "scripts/systemd/trial"],
         ["podman", "build"],
         ["podman", "secret"],
         ["podman", "run"],

@@ -51,8 +51,8 @@ def serve(**flags: object) -> None:
     When it serves, one line on standard output says so: ready ws://... http://...; the log goes
     to standard error.
 
-    On SIGHUP it reads the settings again: limits, keys and logs change at once, all else with the
-    next start.
+    On SIGHUP it reads the settings again: limits, rates, keys and logs change at once, all else
+    with the next start.
     """
     with explained():
         sys.exit(_run(partial(load, flags, dict(os.environ))))

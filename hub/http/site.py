@@ -15,7 +15,7 @@ from hub.limits import Limits
 from hub.tls.front import tls_options
 from hub.tls.identity import Shows
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
 """Connections that the kernel holds until they are accepted."""
 LET_IN_SECONDS: Final = 0.5
 """How long a hub that stops waits for the request of a connection that has just come."""

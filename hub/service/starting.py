@@ -40,14 +40,12 @@ def work_done() -> Work:
 
 
 @asynccontextmanager
-async def asking_for_time(
-    notifier: Notifier, look_seconds: float = LOOK_SECONDS
-) -> AsyncIterator[None]:
+async def asking_for_time(notifier: Notifier) -> AsyncIterator[None]:
     """Ask for time, as long as this lasts and something is done."""
     if not notifier.is_wanted:
         yield
         return
-    asking = asyncio.create_task(_ask(notifier, look_seconds), name="asking for time")
+    asking = asyncio.create_task(_ask(notifier), name="asking for time")
     try:
         yield
     finally:
@@ -56,12 +54,12 @@ async def asking_for_time(
             await asking
 
 
-async def _ask(notifier: Notifier, look_seconds: float) -> None:
+async def _ask(notifier: Notifier) -> None:
     before = work_done()
     while True:
-        await asyncio.sleep(look_seconds)
+        await asyncio.sleep(LOOK_SECONDS)
         now = work_done()
-        if now.is_more_than(before, look_seconds):
+        if now.is_more_than(before, LOOK_SECONDS):
             status = "Starting: the file is brought up to date; see the log"
             notifier.wants_time(MORE_SECONDS, status)
         before = now

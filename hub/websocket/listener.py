@@ -16,7 +16,7 @@ from hub.websocket.connection import WebSocketLink
 from hub.websocket.handshake import Handshake, Terms
 from hub.websocket.keepalive import KeepAlive
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
 """Connections that the kernel holds until they are accepted: all devices may come back at once."""
 
 logger: Final = structlog.get_logger("hub")
@@ -85,7 +85,9 @@ class Listener:
         Whoever was not refused by the kernel is told by a frame, and not by a reset.
         """
         self._server.close()
-        await asyncio.sleep(0)  # what was accepted in this turn of the loop is known in the next
+        # Who was accepted in this turn of the loop is known in the next; behind TLS, when the
+        # handshake of that is over.
+        await asyncio.sleep(seconds if self._options else 0)
         if self._handshakes:
             self._is_quiet.clear()
             with contextlib.suppress(TimeoutError):

@@ -18,6 +18,7 @@ from hub.auth import (
 )
 from hub.errors import HubError, SettingsError, Unauthorized
 from hub.limits import Limits
+from hub.rates import NO_RATES, Rates
 from hub.reloading import LIVE, Reloading, change_of
 from hub.service.notifier import Notifier
 from hub.settings import DEFINITIONS, Settings
@@ -129,7 +130,7 @@ async def test_a_device_that_is_here_keeps_to_the_limits_that_it_was_told_of(
 ) -> None:
     async with a_hub(tmp_path / "hub.db") as site:
         phone = await site.live("phone")
-        await site.hub.keep_to(Limits(max_diffs=1, max_connections=2))
+        await site.hub.keep_to(Limits(max_diffs=1, max_connections=2), NO_RATES)
         tab = site.connect()
         tab.hello("tab")
         (welcome, *_rest) = await tab.hear_until("ready")
@@ -152,10 +153,31 @@ async def test_the_store_decides_by_new_limits_from_the_next_push_on(tmp_path: P
         phone = await site.live("phone")
         phone.push(1, create("a", text="x" * 300))
         assert "rejected" not in await phone.hear()
-        await site.hub.keep_to(Limits(max_object_bytes=200, max_objects_per_user=1))
+        await site.hub.keep_to(Limits(max_object_bytes=200, max_objects_per_user=1), NO_RATES)
         phone.push(2, create("b", text="x" * 300), create("c"))
         rejected = (await phone.hear())["rejected"]
         assert [each["code"] for each in rejected] == ["too_large", "over_quota"]
+
+
+@in_virtual_time
+async def test_rates_change_for_who_is_here_and_may_be_none(tmp_path: Path) -> None:
+    loop, slow = asyncio.get_running_loop(), Rates(user_rate=1, user_burst=2)
+    async with a_hub(tmp_path / "hub.db", rates=Rates(user_rate=1_000, user_burst=1_000)) as site:
+        phone = await site.live("phone")
+
+        async def seconds_for(push_ids: range) -> float:
+            began = loop.time()
+            for push_id in push_ids:
+                phone.push(push_id, create(f"o{push_id}"))
+                await phone.hear_until("ack")
+            return loop.time() - began
+
+        assert await seconds_for(range(1, 11)) < 1
+        await site.hub.keep_to(Limits(), slow)
+        assert 7 <= await seconds_for(range(11, 21)) <= 11
+        await site.hub.keep_to(Limits(), NO_RATES)
+        await asyncio.sleep(1)
+        assert await seconds_for(range(21, 31)) < 1
 
 
 # Keys

@@ -16,7 +16,7 @@ from hub.service.starting import Work, asking_for_time, work_done
 from hub.service.watchdog import Watchdog, patience_from
 from hub.store.errors import StoreFailed
 from hub.store.interface import DeviceStanding
-from tests.hub.fakes import a_hub
+from tests.hub.fakes import a_hub, in_virtual_time
 
 
 class Ear:
@@ -29,7 +29,7 @@ class Ear:
         self._socket.setblocking(False)
 
     def heard(self) -> list[dict[str, str]]:
-        """All that was said by now."""
+        """All that was said by now; the kernel holds ten datagrams."""
         found: list[dict[str, str]] = []
         while True:
             try:
@@ -182,75 +182,72 @@ class Store:
         return DeviceStanding(0, 0, ())
 
 
-async def signs(ear: Ear, seconds: float) -> tuple[int, set[str]]:
-    """How many signs of life came in so many seconds, and what the status was."""
-    ear.heard()
+async def signs(ear: Ear, seconds: float) -> tuple[int, list[str]]:
+    """How many signs of life came in so many seconds, and each status."""
     await asyncio.sleep(seconds)
     said = ear.heard()
-    return sum("WATCHDOG" in each for each in said), {each["STATUS"] for each in said}
+    return sum("WATCHDOG" in each for each in said), [each["STATUS"] for each in said]
 
 
+@in_virtual_time
 async def test_a_writer_that_does_not_answer_or_fails_gives_no_sign_of_life(
     tmp_path: Path, ear: Ear, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with a_hub(tmp_path / "hub.db") as site:
         store = Store()
         site.hub.store = store  # type: ignore[assignment]
-        async with Watchdog(site.hub, Notifier(ear.address), 0.15).watching():
-            count, status = await signs(ear, 0.5)
-            assert count >= 3
-            assert status == {"Serving 0 connections"}
+        async with Watchdog(site.hub, Notifier(ear.address), 6).watching():
+            assert await signs(ear, 17) == (9, ["Serving 0 connections"] * 9)
             store.free.clear()
-            await signs(ear, 0.1)
+            assert await signs(ear, 4) == (
+                0, ["Serving 0 connections; the store has not answered for 2 s"]
+            )  # fmt: skip
             asked = store.asked
-            count, status = await signs(ear, 0.5)
+            count, status = await signs(ear, 20)
             assert count == 0
-            assert all("the store has not answered" in each for each in status)
+            assert status[-1] == "Serving 0 connections; the store has not answered for 22 s"
             assert store.asked == asked, "one question at a time"
             store.free.set()
+            assert (await signs(ear, 4))[0] > 0
             store.fails = True
-            await signs(ear, 0.2)
-            count, status = await signs(ear, 0.3)
-            assert count == 0
-            assert status == {"Serving 0 connections; the store fails"}
+            assert await signs(ear, 4) == (0, ["Serving 0 connections; the store fails"] * 2)
             store.fails = False
-            await signs(ear, 0.2)
-            count, status = await signs(ear, 0.3)
-            assert count >= 2
-            assert status == {"Serving 0 connections"}
-    assert capsys.readouterr().out.count("no sign of life") == 1
+            assert await signs(ear, 4) == (2, ["Serving 0 connections"] * 2)
+    assert capsys.readouterr().out.count("no sign of life") == 2
 
 
+@in_virtual_time
 async def test_who_wants_no_signs_of_life_is_told_the_status_alone(
-    tmp_path: Path, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ear: Ear
 ) -> None:
-    monkeypatch.setattr("hub.service.watchdog.STATUS_SECONDS", 0.05)
     async with a_hub(tmp_path / "hub.db") as site:
         await site.live("phone")
         async with Watchdog(site.hub, Notifier(ear.address), None).watching():
-            assert await signs(ear, 0.2) == (0, {"Serving 1 connection"})
+            assert await signs(ear, 25) == (0, ["Serving 1 connection"] * 3)
+        async with Watchdog(site.hub, Notifier(), 6).watching():
+            assert await signs(ear, 25) == (0, [])
 
 
 # A long start
 
 
+@in_virtual_time
 async def test_time_is_asked_for_while_something_is_done_and_not_otherwise(
     ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = [Work(0, 0)]
     monkeypatch.setattr("hub.service.starting.work_done", lambda: done[-1])
-    async with asking_for_time(Notifier(ear.address), 0.02):
-        await asyncio.sleep(0.2)
+    async with asking_for_time(Notifier(ear.address)):
+        await asyncio.sleep(61)
         assert ear.heard() == []
-        done.append(Work(0, 1))
-        await asyncio.sleep(0.2)
-        (asked,) = ear.heard()
-        assert asked["EXTEND_TIMEOUT_USEC"] == "60000000"
-        done.append(Work(1, 1))
-        await asyncio.sleep(0.2)
-        assert len(ear.heard()) == 1
-    async with asking_for_time(Notifier(), 0.02):
-        pass
+        for more in (Work(0, 1), Work(1, 1)):
+            done.append(more)
+            await asyncio.sleep(60)
+            (asked,) = ear.heard()
+            assert asked["EXTEND_TIMEOUT_USEC"] == "60000000"
+    async with asking_for_time(Notifier()):
+        await asyncio.sleep(61)
+        assert ear.heard() == []
 
 
 def test_the_work_of_this_process_is_counted() -> None:

@@ -138,7 +138,7 @@ def test_what_cannot_change_is_named_and_stays(stand_in: StandIn, operator: Oper
         ("", "max_diffs = 0", NEW, "max_diffs is 0"),
         ("", "max_difs = 7", NEW, "which is no setting"),
         ("", "max_diffs = 7\nmax_frame_bytes = 10", NEW, "above max_frame_bytes"),
-        ("", "max_diffs = 7", b"short", "could be guessed"),
+        ("", "max_diffs = 7", b"a-secret-too-short", "could be guessed"),
         ('token_key_file = "secret"', "max_diffs = 7", NEW, "say two things"),
     ],
 )
@@ -156,4 +156,5 @@ def test_settings_that_are_wrong_change_nothing(
         assert said["event"] == "the old settings still count"
         assert why in said["why"]
         assert said["remedy"]
+        assert secret.decode() not in json.dumps(said)
         asyncio.run(nothing_has_changed())

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import uuid
@@ -15,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -22,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 
 from protocol import closing
 from scripts.drilling.standin import SECONDS, StandIn, ended, standing_in
+from tests.certificates import make_pair
 from tests.crash.processes import a_device
 from tests.hub.fakes import create
 
@@ -203,10 +206,10 @@ async def come_again_and_again(once: Callable[[], Awaitable[None]], stop: asynci
     return count
 
 
-async def a_device_comes(url: str) -> None:
+async def a_device_comes(url: str, **options: Any) -> None:
     """It is served, or told that the hub stops; it is not refused, nor cut off."""
     with suppress_goodbyes():
-        async with a_device(url, f"device-{uuid.uuid4()}") as device:
+        async with a_device(url, f"device-{uuid.uuid4()}", **options) as device:
             first = await device.hear()
             assert first["type"] == "welcome" or first["code"] == "shutting_down"
 
@@ -221,24 +224,33 @@ def suppress_goodbyes() -> Iterator[None]:
             raise
 
 
-async def a_poll_comes(http_url: str) -> None:
+async def a_poll_comes(http_url: str, **options: Any) -> None:
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{http_url}/healthz") as answered,
+        session.get(f"{http_url}/healthz", **options) as answered,
     ):
         assert answered.status == 200
 
 
-async def test_a_restart_refuses_no_connection(stand_in: StandIn) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "by TLS"])
+async def test_a_restart_refuses_no_connection(stand_in: StandIn, tls: bool) -> None:
     """Devices and requests come without a pause, each on a connection of its own."""
     stop = asyncio.Event()
+    flags, secure, options = serve(stand_in), "", {}
+    if tls:
+        cert, key = stand_in.folder / "cert.pem", stand_in.folder / "key.pem"
+        make_pair(cert, key)
+        flags += ("--tls-cert-file", str(cert), "--tls-key-file", str(key))
+        secure, options = "s", {"ssl": ssl.create_default_context(cafile=str(cert))}
     with contextlib.ExitStack() as hubs:
-        hub = hubs.enter_context(ended(stand_in.start(*serve(stand_in))))
+        hub = hubs.enter_context(ended(stand_in.start(*flags)))
         await asyncio.to_thread(stand_in.wait_for, "READY")
         async with asyncio.TaskGroup() as group:
             comers = [
-                partial(a_device_comes, stand_in.url),
-                partial(a_poll_comes, stand_in.http_url),
+                partial(a_device_comes, stand_in.url.replace("ws", f"ws{secure}", 1), **options),
+                partial(
+                    a_poll_comes, stand_in.http_url.replace("http", f"http{secure}"), **options
+                ),
             ]
             coming = [group.create_task(come_again_and_again(once, stop)) for once in comers * 8]
             for _restart in range(3):
@@ -246,7 +258,7 @@ async def test_a_restart_refuses_no_connection(stand_in: StandIn) -> None:
                 hub.terminate()
                 assert await asyncio.to_thread(hub.wait, SECONDS) == 0
                 await asyncio.sleep(0.2)  # Nobody is there: what comes now waits in the kernel.
-                hub = hubs.enter_context(ended(stand_in.start(*serve(stand_in))))
+                hub = hubs.enter_context(ended(stand_in.start(*flags)))
                 await asyncio.to_thread(stand_in.wait_for, "READY")
             stop.set()
     counts = [task.result() for task in coming]
