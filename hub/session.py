@@ -30,7 +30,7 @@ from hub.limits import Limits
 from hub.link import Link
 from hub.pace import Pace
 from hub.refusal import Refusal
-from hub.revoking import Revocations, Revoked
+from hub.revoking import BeingMoved, Revocations, Revoked, TurnedAway
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
 from hub.store.interface import DeviceStanding, Incoming, Store, Stored
@@ -293,8 +293,8 @@ class Session:
             raise Refusal(closing.FORBIDDEN, "the token is another device's")
         try:
             self._services.revocations.check(grant, device)
-        except Revoked as revoked:
-            raise Refusal(revoked.closing, str(revoked)) from None
+        except (Revoked, BeingMoved) as away:
+            raise Refusal(away.closing, str(away)) from None
 
     def _push(self, push: Push, size: int) -> None:
         most = self._services.limits.max_diffs
@@ -466,7 +466,7 @@ class Session:
             return {"address": self.link.address}
         return {"user": self.user_name, "device": self.device}
 
-    def turn_away(self, revoked: Revoked) -> None:
+    def turn_away(self, revoked: TurnedAway) -> None:
         """The operator has revoked what the device is here by."""
         self.end(revoked.closing, str(revoked))
 

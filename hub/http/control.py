@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 
 from hub.errors import HubError
-from hub.http import admin
+from hub.http import admin, moving
 from hub.http.app import LINGER_SECONDS, make_app
 from hub.hub import Hub
 
@@ -44,7 +44,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     """
     path = socket_of(data)
     runner = web.AppRunner(
-        make_app(hub, admin.routes(hub, data, None)),
+        make_app(hub, _routes(hub, data), seconds=moving.SECONDS),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
@@ -55,6 +55,10 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
             yield
     finally:
         await runner.cleanup()
+
+
+def _routes(hub: Hub, data: Path) -> Sequence[web.RouteDef]:
+    return *admin.routes(hub, data, None), *moving.routes(hub, data)
 
 
 @asynccontextmanager
@@ -94,7 +98,9 @@ async def order(data: Path, what: admin.Order) -> dict[str, Any]:
     return await tell(data, admin.PATH, msgspec.json.encode(what))
 
 
-async def tell(data: Path, path: str, body: bytes, seconds: float | None = None) -> dict[str, Any]:
+async def tell(
+    data: Path, path: str, body: bytes | AsyncIterable[bytes], seconds: float | None = None
+) -> dict[str, Any]:
     """Post something to the hub that serves a file; its answer, within so many seconds.
 
     Raises:
@@ -116,9 +122,11 @@ async def tell(data: Path, path: str, body: bytes, seconds: float | None = None)
     return answer
 
 
-async def _asked(name: str, path: str, body: bytes) -> dict[str, Any]:
+async def _asked(name: str, path: str, body: bytes | AsyncIterable[bytes]) -> dict[str, Any]:
     async with (
-        aiohttp.ClientSession(connector=aiohttp.UnixConnector(name)) as session,
+        aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(name), timeout=aiohttp.ClientTimeout(total=None)
+        ) as session,
         session.post(f"http://hub{path}", data=body) as response,
     ):
         answer: dict[str, Any] = await response.json()

@@ -16,7 +16,7 @@ from hub.auth import Grant, KeysNotHad, admit
 from hub.errors import HubError, Unauthorized
 from hub.hub import Hub
 from hub.rates import Bucket, pay
-from hub.revoking import Revoked
+from hub.revoking import BeingMoved, Revoked
 from hub.store.errors import StoreFailed
 from hub.store.interface import Cursor, Incoming, Store, Stored
 from hub.user import User, Waiting
@@ -51,6 +51,7 @@ INLINE_BYTES: Final = 64 * 1024
 _STATUSES: Final = {
     "unauthorized": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
+    "server_busy": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -135,9 +136,9 @@ def _check_bearer(hub: Hub, grant: Grant) -> None:
         raise PollRefused(HTTPStatus.FORBIDDEN, "forbidden: the token is another device's")
     try:
         hub.revocations.check(grant, POLLING_DEVICE)
-    except Revoked as revoked:
-        words = str(revoked.closing.error)
-        raise PollRefused(_STATUSES[words], f"{words}: {revoked}") from None
+    except (Revoked, BeingMoved) as away:
+        words = str(away.closing.error)
+        raise PollRefused(_STATUSES[words], f"{words}: {away}") from None
 
 
 def _check_clock(request: Request, user: User) -> None:

@@ -334,7 +334,7 @@ def drop_tombstones(
     connection.execute(_LINE, (visit.line, visit.number))
     place = visit.number, visit.line, most
     keys = connection.execute(_DROP_TOMBSTONES, place).fetchall()
-    memory.forget_tombstones(user, keys)
+    memory.forget_objects(user, keys)
     return len(keys) == most
 
 

@@ -21,6 +21,7 @@ from hub.verbs.output import (
     is_for_programs,
     line,
     moment,
+    size,
     span,
     values,
     write_line,
@@ -119,7 +120,7 @@ def push_lines(push: PushRow) -> Iterator[Any]:
 
 
 def _user_cells(row: UserRow) -> Cells:
-    counts = f"{row.clock:,}", f"{row.objects:,}", _size(row.bytes), f"{row.devices:,}"
+    counts = f"{row.clock:,}", f"{row.objects:,}", size(row.bytes), f"{row.devices:,}"
     return row.user, *counts, moment(row.stored_at), moment(row.seen), f"{row.first_clock:,}"
 
 
@@ -143,7 +144,3 @@ def object_cells(row: ObjectRow) -> Cells:
     fields: Mapping[str, Any] | None = row.fields
     shown = "deleted" if fields is None else values(fields)
     return row.model, row.id, f"{row.clock:,}", moment(row.utc_timestamp), row.device, shown
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MB" if count >= 2**20 else f"{count / 2**10:.1f} KB"

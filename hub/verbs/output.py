@@ -125,3 +125,8 @@ def value(of: Any) -> str:
 def values(fields: Any) -> str:
     """Fields and their values for a person, less the id, which stands elsewhere."""
     return ", ".join(f"{name} = {value(each)}" for name, each in fields.items() if name != "id")
+
+
+def size(count: int) -> str:
+    """Bytes for a person."""
+    return f"{count / 2**20:.1f} MB" if count >= 2**20 else f"{count / 2**10:.1f} KB"

@@ -5,6 +5,7 @@ some tokens that were made for her. He tries all of it, on her hub and on one th
 of her: he must be told the same by both, and she must neither lose anything nor hear of him.
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Iterator
@@ -440,9 +441,27 @@ def test_why_tells_of_an_object_of_the_user_who_was_named_and_nobody_else(data: 
     assert (said.exit_code, said.stdout) == (1, "")
 
 
+async def test_who_is_exported_imported_and_deleted_is_the_one_who_was_named(
+    data: Path,
+) -> None:
+    before = verb("objects", "ada", "--data", data).stdout
+    export = data.with_name("export.jsonl")
+    export.write_bytes(verb("export", "mallory", "--data", data).stdout_bytes)
+    assert HERS not in export.read_text()
+    words: list[tuple[str | Path, ...]] = [("import", "--replace", export), ("compact",)]
+    for each in (*words, ("delete-user", "mallory", "--yes")):
+        said = await asyncio.to_thread(verb, *each, "--data", data)
+        assert (said.exit_code, HERS in said.output) == (0, False)
+    assert verb("objects", "ada", "--data", data).stdout == before
+    for name in ("ada ", "ADA", "%"):
+        assert verb("delete-user", name, "--yes", "--data", data).exit_code == 1
+    assert verb("objects", "ada", "--data", data).stdout == before
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
     tried |= {"users", "devices", "objects", "log", "why"}
+    tried |= {"export", "import", "delete-user", "compact"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output
