@@ -43,6 +43,14 @@ class Export(_Line, frozen=True, tag="export"):
     exported_at: Integer
 
 
+class Bundle(_Line, frozen=True, tag="bundle"):
+    """What of a hub helps to understand an export of it that comes behind this line."""
+
+    made_at: Integer
+    versions: Mapping[str, str]
+    settings: Mapping[str, str]
+
+
 class User(_Line, frozen=True, tag="user"):
     """A user, at this clock."""
 
@@ -120,7 +128,9 @@ class End(_Line, frozen=True, tag="end"):
     users: int
 
 
-Line: TypeAlias = Export | User | Device | Object | Deletion | Outcome | Push | EndOfUser | End
+Line: TypeAlias = (
+    Export | Bundle | User | Device | Object | Deletion | Outcome | Push | EndOfUser | End
+)
 _decoder: Final = msgspec.json.Decoder(Line)
 
 

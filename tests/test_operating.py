@@ -29,8 +29,8 @@ SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
-EXPORT, IMPORT, DELETE, COMPACT = range(16, 20)
-SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(20, 26)
+EXPORT, IMPORT, DELETE, COMPACT, BUNDLE, REPLAY = range(16, 22)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(22, 28)
 
 
 def command(number: int) -> str:
@@ -57,7 +57,8 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["litestream", "replicate"],
         *[["mobync-hub", verb] for verb in ("users", "devices", "objects", "log", "why")],
         *[["mobync-hub", verb] for verb in ("restore", "objects", "export", "import")],
-        *[["mobync-hub", verb] for verb in ("delete-user", "compact")],
+        *[["mobync-hub", verb] for verb in ("delete-user", "compact", "bundle")],
+        ["scripts/replay-bundle", "for-support.jsonl"],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
     ]
@@ -157,6 +158,18 @@ def test_a_user_is_exported_imported_and_deleted_and_the_file_compacted(
             move_and_delete(tmp_path)
     if not is_live:
         move_and_delete(tmp_path)
+
+
+def test_a_bundle_is_written_beside_a_hub_that_serves_and_replayed_anywhere(
+    tmp_path: Path,
+) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "my diary", path=tmp_path / "phone.db")
+        run(command(BUNDLE), tmp_path, PATH=PATH)
+    assert "my diary" not in (tmp_path / "for-support.jsonl").read_text()
+    replay = command(REPLAY).replace("scripts", str(ROOT / "scripts"))
+    assert "1 pushes, 1 objects: all as on the hub" in run(replay, tmp_path, PATH=PATH)
 
 
 def move_and_delete(folder: Path) -> None:

@@ -23,6 +23,7 @@ _VERBS: Final = (
     moving.bring,
     moving.delete_user,
     moving.compact,
+    moving.bundle,
     admitting.token,
     admitting.revoke,
 )

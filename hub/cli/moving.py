@@ -1,4 +1,4 @@
-"""The verbs that move what is there: `export`, `import`, `delete-user` and `compact`."""
+"""The verbs that move what is there: `export`, `import`, `delete-user`, `compact`, and `bundle`."""
 
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,11 @@ Examples
 _COMPACT_FOOTER: Final = """\
 Examples
   mobync-hub compact --data hub.db"""
+
+
+_BUNDLE_FOOTER: Final = """\
+Examples
+  mobync-hub bundle for-support.jsonl --user alice --data hub.db"""
 
 
 @click.command()
@@ -107,3 +112,21 @@ def compact(data: str | None, config: str | None, as_json: bool) -> None:  # noq
 
     with explained():
         compacting.compact(data, config, as_json=as_json)
+
+
+@click.command()
+@with_help(_BUNDLE_FOOTER)
+@click.argument("target", type=Path)
+@click.option("--user", type=text, required=True, help="Whose log it is about.")
+@with_data
+def bundle(target: Path, user: str, data: str | None, config: str | None) -> None:
+    """Write what helps to understand a divergence to TARGET, and nothing that a user wrote.
+
+    The versions, the settings without names, files and secrets, and all of USER with each name and
+    value replaced by another of its kind and size, the same by the same; so it merges as the true
+    one does. A developer replays it with scripts/replay-bundle.
+    """
+    from hub.verbs import bundling  # noqa: PLC0415 - so that the help need not wait for it
+
+    with explained():
+        bundling.write_bundle(target, user, data, config)

@@ -86,7 +86,7 @@ class Importing:
             case Device():
                 self._devices[line.name] = self._add_device(line, connection)
             case exports.Object():
-                name, held = _object(line)
+                name, held = read_object_line(line)
                 self._add_object((line.model, name), held, None, connection)
                 self.objects += 1
                 self.bytes += json_size(held.fields)
@@ -122,7 +122,13 @@ class Importing:
         connection.execute(_OUTCOME, row)
 
 
-def _object(line: exports.Object) -> tuple[str, Object]:
+def read_object_line(line: exports.Object) -> tuple[str, Object]:
+    """The id of an object, and what it is.
+
+    Raises:
+        NotAnExport: it cannot be.
+
+    """
     name = line.fields.get("id")
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_OBJECT_ID:
         raise NotAnExport("an object has no id that could be one")

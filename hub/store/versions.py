@@ -18,6 +18,8 @@ SOUND: Final = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """The first sound version of each line; of any other line only one above the last."""
 
 Version = tuple[int, ...]
+SQLITE: Final = sqlite3.sqlite_version
+"""The version that Python brings."""
 
 logger: Final = structlog.get_logger("store")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from hub import logs
-from hub.exports import End, EndOfUser, Export, Line, NotAnExport, User, read_line
+from hub.exports import Bundle, End, EndOfUser, Export, Line, NotAnExport, User, read_line
 from hub.http.control import tell as tell_hub
 from hub.http.moving import IMPORT, SECONDS
 from hub.loading import load_for_file
@@ -70,6 +70,8 @@ def _check(source: Path, tell: Tell) -> None:
     """Make sure, before anything is changed, that a file is a whole export."""
     users, is_open, last = 0, False, None
     for number, (last, _text, _done) in enumerate(_texts(source, tell, "checking"), 1):
+        if isinstance(last, Bundle):
+            raise NotAnExport(f"{source} is a bundle: nobody can be brought back from it")
         belongs = is_open != isinstance(last, Export | User | End)
         if not belongs or (number > 1 and isinstance(last, Export)):
             raise NotAnExport(f"{source}, line {number}: a line is missing before this one")

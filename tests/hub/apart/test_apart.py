@@ -441,6 +441,14 @@ def test_why_tells_of_an_object_of_the_user_who_was_named_and_nobody_else(data: 
     assert (said.exit_code, said.stdout) == (1, "")
 
 
+def test_a_bundle_is_about_the_user_who_was_named_and_quotes_nobody(data: Path) -> None:
+    for user in ("mallory", "ada"):
+        target = data.with_name(f"{user}.jsonl")
+        said = verb("bundle", target, "--user", user, "--data", data)
+        assert (said.exit_code, HERS in target.read_text()) == (0, False)
+    assert len(data.with_name("mallory.jsonl").read_text().splitlines()) == 9
+
+
 async def test_who_is_exported_imported_and_deleted_is_the_one_who_was_named(
     data: Path,
 ) -> None:
@@ -462,6 +470,6 @@ def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
     tried |= {"users", "devices", "objects", "log", "why"}
-    tried |= {"export", "import", "delete-user", "compact"}
+    tried |= {"export", "import", "delete-user", "compact", "bundle"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output
