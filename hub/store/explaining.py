@@ -12,7 +12,7 @@ from hub.progress import Tell
 from hub.store.beside import known
 from hub.store.errors import NoSuchObject, NotKnown
 from hub.store.looking import PushRow, pushes
-from hub.store.reading import first_clock, read_objects
+from hub.store.reading import first_clock, head_of, read_objects
 from hub.store.rows import Leftovers
 from protocol.diffs import Held, Key, Object, Tombstone
 from protocol.merge import Refused
@@ -83,11 +83,11 @@ def why(connection: sqlite3.Connection, user: str, key: Key, tell: Tell) -> Why:
     held = read_objects(connection, number, [key]).get(key)
     moments: dict[int, int] = {}
     edits: list[EditRow] = []
-    first = first_clock(connection, number)
+    first, head = first_clock(connection, number), head_of(connection, number)
     for push in pushes(connection, number, 0):
         moments[push.clock] = push.stored_at
         edits += edits_of(push, key)
-        tell("reading the log", push.clock - first + 1, 0)
+        tell("reading the log", push.clock - first + 1, head - first + 1)
     if held is None and not edits:
         raise NoSuchObject(user, key, first)
     return _why(key, held, edits, moments, first)

@@ -249,6 +249,10 @@ class Ledger:
         self.retire(COMMIT_PAGES, partial(hasten, now), connection)
         self._next_due = now
 
+    def look_soon(self) -> None:
+        """Somebody is due who was not there before."""
+        self._expect((self._rules.now(),))
+
     def rest(self, connection: sqlite3.Connection) -> None:
         """Find out when there is something to look at again."""
         self._next_due = next_due(connection)

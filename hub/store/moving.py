@@ -64,6 +64,7 @@ class Moving:
                 await self._write(
                     partial(self._ledger.move, partial(self._finish, coming, replace=replace))
                 )
+                self._ledger.look_soon()
             finally:
                 await self._sweep()
         return coming

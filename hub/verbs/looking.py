@@ -1,6 +1,6 @@
 """The verbs `users`, `devices`, `objects` and `log`: what a hub's file has, who is how far."""
 
-import sys
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -76,16 +76,25 @@ def show_log(data: Path, user: str, after: int, *, follow: bool, as_json: bool) 
             f"The log goes back to clock {first:,}; what was before is gone."
         )
     write = write_line if is_for_programs(as_json=as_json) else _write_text
+    # Ctrl-C is how a person ends what has no end.
+    with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+        for push in _all_pushes(data, user, log_id, after, follow=follow):
+            write(push)
+
+
+def _all_pushes(
+    data: Path, user: str, log_id: str, after: int, *, follow: bool
+) -> Iterator[PushRow]:
+    """Pushes behind a clock, some at a time; and those to come."""
     while True:
         pushes = _pushes(data, user, log_id, after)
-        for push in pushes:
-            write(push)
-            after = push.clock
-        sys.stdout.flush()
-        if not pushes and not follow:
-            return
-        if not pushes:
+        yield from pushes
+        if pushes:
+            after = pushes[-1].clock
+        elif follow:
             time.sleep(FOLLOW_SECONDS)
+        else:
+            return
 
 
 def _beginning(data: Path, user: str) -> tuple[str, int]:

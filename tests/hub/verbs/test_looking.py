@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,8 @@ async def test_a_log_that_is_followed_shows_each_push_as_it_comes(data: Path) ->
             assert json.loads(following.stdout.readline())["clock"] == 1
             await commit(store, push(2, create("b")))
             assert json.loads(following.stdout.readline())["clock"] == 2
-            following.terminate()
+            following.send_signal(signal.SIGINT)
+            assert (following.wait(30), following.stdout.read()) == (0, "")
 
 
 async def test_odd_names_are_there_byte_for_byte_in_json_and_move_no_cursor_in_a_table(

@@ -10,7 +10,7 @@ import pytest
 from client import Device
 from hub.exports import EndOfUser, NotAnExport, User, encode_line, read_line
 from hub.store.staging import COMING, GOING
-from tests.hub.fakes import START, create, delete, update
+from tests.hub.fakes import START, FakeClock, create, delete, update
 from tests.hub.http.served import dev_settings, serve
 from tests.hub.store.asking import asked
 from tests.hub.store.bench import push
@@ -193,6 +193,19 @@ async def test_what_is_said_twice_brings_nobody_in(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("".join(twice))
     assert "the same thing twice" in verb(other, "import", tmp_path / "bad").stderr
     assert nobody_is_on_the_way(other)
+
+
+async def test_deletions_that_came_in_are_forgotten_in_their_time(tmp_path: Path) -> None:
+    data, other, clock = await lives(tmp_path / "hub.db"), tmp_path / "other.db", FakeClock()
+    async with a_store(other):
+        pass
+    told(other, "import", exported(data, "ada"))
+    clock.advance(400 * 86_400)
+    async with a_store(other, clock) as store:
+        await store.compact()
+        kept = told(other, "objects", "ada", "--deleted")
+    assert all(row["fields"] is not None for row in kept)
+    assert len(kept) == len(told(data, "objects", "ada"))
 
 
 @pytest.mark.parametrize("name", [COMING, GOING])
