@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,10 @@ from hub.loading import load_for_file
 from hub.progress import Tell, for_whom_it_is, silent
 from hub.server import open_store
 from hub.settings import Settings
-from hub.store.errors import FileInUse, StoreFailed
+from hub.store.beside import looking
+from hub.store.errors import FileInUse, StoreFailed, UserExists
 from hub.store.interface import Store
+from hub.store.reading import user_no
 from hub.verbs.output import is_for_programs, line, write_line
 
 
@@ -54,7 +56,9 @@ def bring(
     settings = load_for_file({"data": data, "config": config}, os.environ)
     show = _write if is_for_programs(as_json=as_json) else _print
     with for_whom_it_is(silent)() as tell:
-        _check(source, tell)
+        users = _check(source, tell)
+        if not replace:
+            _check_new(users, settings.data)
         asyncio.run(_bring_all(_texts(source, tell, "importing"), settings, show, replace=replace))
 
 
@@ -66,19 +70,30 @@ def _print(brought: Brought) -> None:
     Console().print(line(f"{brought.user}: {brought.objects:,} objects, in a new history"))
 
 
-def _check(source: Path, tell: Tell) -> None:
-    """Make sure, before anything is changed, that a file is a whole export."""
-    users, is_open, last = 0, False, None
+def _check(source: Path, tell: Tell) -> Sequence[str]:
+    """Make sure, before anything is changed, that a file is a whole export; its users."""
+    users: list[str] = []
+    is_open, last = False, None
     for number, (last, _text, _done) in enumerate(_texts(source, tell, "checking"), 1):
         if isinstance(last, Bundle):
             raise NotAnExport(f"{source} is a bundle: nobody can be brought back from it")
         belongs = is_open != isinstance(last, Export | User | End)
         if not belongs or (number > 1 and isinstance(last, Export)):
             raise NotAnExport(f"{source}, line {number}: a line is missing before this one")
-        users += isinstance(last, User)
+        users += [last.name] if isinstance(last, User) else []
         is_open = isinstance(last, User) or (is_open and not isinstance(last, EndOfUser))
-    if not isinstance(last, End) or last.users != users:
+    if not isinstance(last, End) or last.users != len(users):
         raise NotAnExport(f"{source} is cut off: its last line is missing")
+    return users
+
+
+def _check_new(users: Sequence[str], data: Path) -> None:
+    """Make sure, before the first of them comes, that none of these users is there."""
+    if data.exists():
+        with looking(data) as file:
+            for user in users:
+                if user_no(file, user):
+                    raise UserExists(user)
 
 
 def _texts(source: Path, tell: Tell, part: str) -> Iterator[Text]:

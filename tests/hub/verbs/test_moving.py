@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from client import Device
-from hub.exports import EndOfUser, NotAnExport, User, encode_line, read_line
+from hub.exports import EndOfUser, Line, NotAnExport, User, encode_line, read_line
+from hub.store.errors import UserExists
 from hub.store.staging import COMING, GOING
 from tests.hub.fakes import START, FakeClock, create, delete, update
 from tests.hub.http.served import dev_settings, serve
@@ -110,6 +112,30 @@ async def test_a_user_who_is_there_stays_unless_told_otherwise(tmp_path: Path) -
     assert told(data, "import", "--replace", export)[0]["user"] == "ada"
     assert shown(data) == before
     assert nobody_is_on_the_way(data)
+
+
+async def test_where_one_of_many_is_there_none_of_the_others_comes_in(tmp_path: Path) -> None:
+    data, other = await lives(tmp_path / "hub.db"), tmp_path / "other.db"
+    async with a_store(other) as store:
+        await commit(store, push(1, create("mine"), user="bob"))
+    assert "there is a user 'bob' already" in verb(other, "import", exported(data)).stderr
+    assert [row["user"] for row in told(other, "users")] == ["bob"]
+    with pytest.raises(UserExists):
+        async with a_store(other) as store:
+            await store.import_user(
+                User(name="bob", log_id="l", clock=1, line=0), ends(), replace=False
+            )
+    assert nobody_is_on_the_way(other)
+
+
+async def ends() -> AsyncIterator[Line]:
+    yield EndOfUser(devices=0, objects=0, deletions=0)
+
+
+async def test_a_hub_that_is_new_takes_an_export(tmp_path: Path) -> None:
+    data, other = await lives(tmp_path / "hub.db"), tmp_path / "other.db"
+    assert len(told(other, "import", exported(data))) == 2
+    assert shown(other) == shown(data)
 
 
 def nobody_is_on_the_way(data: Path) -> bool:
