@@ -19,15 +19,18 @@ from hub.http.orders import Said, answered, asked, ordered
 from hub.hub import Hub
 from hub.restoring import Lost, restore_live, value_of
 from hub.store import looking as stored
-from hub.store.beside import looking
+from hub.store.beside import known, looking
 from hub.store.explaining import why
-from hub.store.looking import ObjectRow
+from hub.store.looking import ObjectRow, PushRow
 from hub.store.past import objects_at
+from hub.store.reading import first_clock
 
 T = TypeVar("T")
 
 PAGE: Final = 1_000
 """Objects in one answer."""
+PUSHES: Final = 100
+"""Pushes in one."""
 RESTORE: Final = "/admin/restore"
 
 logger: Final = structlog.get_logger("http")
@@ -49,6 +52,13 @@ class AboutObjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_id: str = ""
 
 
+class AboutLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose pushes, and behind which clock."""
+
+    user: str
+    after: int = 0
+
+
 class AboutObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which object."""
 
@@ -64,6 +74,7 @@ def routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
         web.get("/admin/users", desk.users),
         web.get("/admin/devices", desk.devices),
         web.get("/admin/objects", desk.objects),
+        web.get("/admin/log", desk.log),
         web.get("/admin/why", desk.why),
         web.post(RESTORE, desk.restore),
     )
@@ -89,6 +100,10 @@ class RepairDesk:
         """Some of a user's objects; `more` says whether there are others behind them."""
         return await answered(request, self._guard, self._objects(request))
 
+    async def log(self, request: web.Request) -> web.Response:
+        """Some of a user's pushes behind a clock, and the first clock that the log still has."""
+        return await answered(request, self._guard, self._log(request))
+
     async def why(self, request: web.Request) -> web.Response:
         """Why an object is as it is."""
         return await answered(request, self._guard, self._why(request))
@@ -107,6 +122,10 @@ class RepairDesk:
     async def _objects(self, request: web.Request) -> Said:
         rows = await self._read(partial(_page, asked(request, AboutObjects)))
         return {"objects": rows[:PAGE], "more": len(rows) > PAGE}
+
+    async def _log(self, request: web.Request) -> Said:
+        first, pushes = await self._read(partial(_pushes, asked(request, AboutLog)))
+        return {"pushes": pushes[:PUSHES], "more": len(pushes) > PUSHES, "first_clock": first}
 
     async def _why(self, request: web.Request) -> Said:
         of = asked(request, AboutObject)
@@ -138,6 +157,13 @@ def _page(of: AboutObjects, file: Any) -> Sequence[ObjectRow]:
     behind = of.after_model, of.after_id
     there = (row for row in rows if row.fields is not None and (row.model, row.id) > behind)
     return list(islice(there, PAGE + 1))
+
+
+def _pushes(of: AboutLog, file: Any) -> tuple[int, Sequence[PushRow]]:
+    """Where the log begins, and pushes behind a clock: one more than an answer has."""
+    user = known(file, of.user)
+    rows = islice(stored.pushes(file, user, of.after), PUSHES + 1)
+    return first_clock(file, user), list(rows)
 
 
 def _tell_nobody(_part: str, _done: int, _whole: int) -> None:

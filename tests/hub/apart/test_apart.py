@@ -308,6 +308,11 @@ async def _all_objects(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "GET", "/admin/objects?user=ada")
 
 
+@way("GET /admin/log", "as if he were the operator", *["401"] * 3)
+async def _all_pushes(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/log?user=ada")
+
+
 @way("GET /admin/why", "as if he were the operator", *["401"] * 3)
 async def _why(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "GET", f"/admin/why?user=ada&model={NOTES}&id=n1-{HERS}")
