@@ -78,18 +78,22 @@ class Moving:
         """
         async with self._retiring.at_rest:
             await self._fold()
-            await self._secure("ON")
-            try:
-                await self._write(partial(self._ledger.move, partial(_let_go, name)))
-                await self._sweep()
-                return await self._retiring.scrub()
-            finally:
-                await self._secure("FAST")
+            return await self._erase_all(partial(self._ledger.move, partial(_let_go, name)))
 
     async def sweep(self) -> None:
-        """Erase what a crash left of users on the way."""
+        """Erase what a crash left of users on the way, and all bytes of it."""
         async with self._retiring.at_rest:
+            await self._erase_all(_nobody)
+
+    async def _erase_all(self, let_go: Callable[[Any], Any]) -> bool:
+        """Erase who is on the way, and who is let go now; False: the WAL could not be cut."""
+        await self._secure("ON")
+        try:
+            await self._write(let_go)
             await self._sweep()
+            return await self._retiring.scrub()
+        finally:
+            await self._secure("FAST")
 
     async def _sweep(self) -> None:
         for name in (COMING, GOING):
@@ -138,6 +142,10 @@ class Moving:
         await self._write(
             lambda connection: connection.execute(f"PRAGMA secure_delete = {how}").fetchall()
         )
+
+
+def _nobody(_connection: sqlite3.Connection) -> None:
+    """Nobody goes who has not gone before."""
 
 
 def _number_of(name: str, connection: sqlite3.Connection) -> int | None:

@@ -20,7 +20,7 @@ from hub.store.revocations import read_file
 from tests.hub.fakes import FakeClock, create, delete, update
 from tests.hub.http.served import LiveDevice, dev_settings, serve
 from tests.hub.store.bench import push
-from tests.hub.verbs.files import MAIN, a_store, commit, in_a_process, told, verb
+from tests.hub.verbs.files import MAIN, a_store, commit, edited, in_a_process, told, verb
 from tests.hub.verbs.test_moving import nobody_is_on_the_way
 from tests.hub.verbs.test_restoring import LONG
 
@@ -80,6 +80,21 @@ async def test_nothing_of_a_deleted_user_is_left_in_the_file_and_all_of_the_othe
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert file.execute("PRAGMA freelist_count").fetchone() == (0,)
     assert [each.user for each in read_file(data)] == ["ada"]
+
+
+async def test_what_a_crash_left_of_a_deletion_is_gone_with_its_bytes_after_the_next_start(
+    tmp_path: Path,
+) -> None:
+    data = await diary(tmp_path / "hub.db")
+    before = bobs(data)
+    edited(data, "UPDATE users SET name = char(0) || 'going' WHERE name = 'ada'")
+    edited(data, "DELETE FROM objects WHERE user_no = 1 AND object_no % 2")
+    async with a_store(data):
+        pass
+    left = bytes_of(data)
+    assert all(f"{SECRET} {number} ".encode() not in left for number in range(1, 60))
+    assert nobody_is_on_the_way(data)
+    assert bobs(data) == before
 
 
 async def test_on_a_live_hub_the_sockets_close_first_and_the_bytes_are_gone_while_it_serves(
