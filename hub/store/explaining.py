@@ -124,11 +124,18 @@ def edits_of(push: PushRow, key: Key) -> Iterator[EditRow]:
         if diff.key == key:
             became: Became = "stored" if diff.was is None else "given back"
             yield EditRow(*common, became, diff.type, _less_id(diff.json_data))
+    yield from (edit for of, edit in refused_edits(push) if of == key)
+
+
+def refused_edits(push: PushRow) -> Iterator[tuple[tuple[object, object], EditRow]]:
+    """What of a push did not become part of it, and of which model and id it says that it is."""
+    common = push.clock, push.device, push.stored_at
     for refused in push.refused.diffs:
         edit = _as_edit(refused)
-        if (edit.get("model"), _fields(edit).get("id")) == key:
-            kind, fields = str(edit.get("type", "")), _less_id(_fields(edit))
-            yield EditRow(*common, **_what_became(refused, push.refused), type=kind, fields=fields)
+        kind, fields = str(edit.get("type", "")), _fields(edit)
+        became = _what_became(refused, push.refused)
+        row = EditRow(*common, **became, type=kind, fields=_less_id(fields))
+        yield (edit.get("model"), fields.get("id")), row
 
 
 def _why(

@@ -66,5 +66,5 @@ def _versions() -> dict[str, str]:
         **{package: version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "sqlite": SQLITE,
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }

@@ -12,12 +12,14 @@ from rich.console import Console
 from hub.errors import HubError
 from hub.store import looking as store
 from hub.store.beside import known, looking
+from hub.store.explaining import refused_edits
 from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
 from hub.store.past import objects_at
 from hub.store.reading import first_clock, history_of
 from hub.verbs.output import (
     Cells,
     Found,
+    became,
     is_for_programs,
     line,
     moment,
@@ -119,13 +121,15 @@ def push_lines(push: PushRow) -> Iterator[Any]:
     """A push for a person: a line of its own, and one for each edit and what became of it."""
     yield line(f"clock {push.clock}  {moment(push.stored_at)}  {push.device}", "bold")
     for diff in decode_diffs(push.diffs):
-        yield line(f"  {diff.type} {diff.model} {diff.json_data['id']}  {values(diff.json_data)}")
-    for rejected in push.refused.rejected:
-        words = f"  rejected {rejected.id or ''}: {rejected.code}, {rejected.message}"
-        yield line(words, "red")
-    for lost in push.refused.lost:
-        won = ", ".join(f"{name} to clock {clock}" for name, clock in lost.fields.items())
-        yield line(f"  lost in {lost.id}: {won}", "yellow")
+        yield line(_edit_line(diff.type, diff.model, diff.json_data["id"], diff.json_data))
+    for (model, name), edit in refused_edits(push):
+        style = "red" if edit.code else "yellow"
+        yield line(f"{_edit_line(edit.type, model, name, edit.fields)}: {became(edit)}", style)
+
+
+def _edit_line(kind: str, model: object, name: object, fields: Mapping[str, Any]) -> str:
+    set_to = values(fields)
+    return f"  {kind} {model} {name}" + (f"  {set_to}" if set_to else "")
 
 
 def _user_cells(row: UserRow) -> Cells:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.logs import printable
+from hub.store.explaining import EditRow
 
 T = TypeVar("T")
 Cells: TypeAlias = Sequence[str]
@@ -130,3 +131,10 @@ def values(fields: Any) -> str:
 def size(count: int) -> str:
     """Bytes for a person."""
     return f"{count / 2**20:.1f} MB" if count >= 2**20 else f"{count / 2**10:.1f} KB"
+
+
+def became(edit: EditRow) -> str:
+    """What became of an edit, for a person."""
+    if edit.won_by:
+        return "lost: " + ", ".join(f"{name} to clock {at}" for name, at in edit.won_by.items())
+    return f"rejected: {edit.code}, {edit.message}" if edit.code else edit.became
