@@ -7,7 +7,7 @@ from hub.auth import Authority, Grant, KeyNotKnown, KeysNotHad, admit
 from hub.counts import Counts
 from hub.errors import Doubt, Unauthorized
 from hub.refusal import Refusal
-from hub.revoking import Revocations, Revoked
+from hub.revoking import BeingMoved, Revocations, Revoked
 from protocol import closing
 from protocol.closing import Closing
 
@@ -88,6 +88,8 @@ class Door:
             self._revocations.check(grant, device)
         except Revoked as revoked:
             raise self._refusal(revoked.closing, str(revoked), "revoked") from None
+        except BeingMoved as moved:
+            raise Refusal(moved.closing, str(moved)) from None
 
     def _refusal(self, reason: Closing, message: str, doubt: Doubt) -> Refusal:
         self._counts.unauthorized[doubt] += 1

@@ -13,25 +13,30 @@ from typing import Final
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from hub import exports
 from hub.addresses import Addresses
 from hub.auth import Authority, Now
 from hub.commit import GroupCommit
 from hub.counts import Counts
 from hub.door import Door
 from hub.endless import Endless
+from hub.exports import Line
 from hub.forwarded import NO_PROXIES, Proxies
 from hub.limits import Limits
 from hub.link import Link
 from hub.rates import NO_RATES, Buckets, Rates
-from hub.revoking import Revocation, Revocations
+from hub.revoking import BeingMoved, Revocation, Revocations
 from hub.session import CLOSE_SECONDS, STRANGERS_CLOSE_SECONDS, Services, Session
 from hub.states import State
-from hub.store.interface import Store
+from hub.store.errors import StoreFailed
+from hub.store.interface import Imported, Store
 from hub.user import Pusher, Users
 from protocol import closing
 from protocol.closing import Closing
 
 SWEEP_SECONDS: Final = 1.0
+LEAVING_SECONDS: Final = 2 * CLOSE_SECONDS + SWEEP_SECONDS
+"""How long connections may take to end that were told to."""
 SEEN_SECONDS: Final = 7200.0
 """How often the store is told of a device that stays connected."""
 
@@ -164,6 +169,50 @@ class Hub:
             self.revocations.remove(revocation)
         logger.warning("reinstated", who=revocation.words)
         return was_revoked
+
+    async def import_user(
+        self, user: exports.User, lines: AsyncIterator[Line], *, replace: bool
+    ) -> Imported:
+        """Bring a whole user in. Who was connected as that user comes back, and begins again.
+
+        Raises:
+            NotAnExport, UserExists, BeingMoved, StoreFailed: nobody was brought in.
+
+        """
+        async with self._without(user.name):
+            imported = await self.store.import_user(user, lines, replace=replace)
+        logger.warning("user imported", user=user.name, objects=imported.objects)
+        return imported
+
+    async def delete_user(self, name: str) -> bool:
+        """Turn a user away for good, and erase all that there is of it; whether the WAL's, too.
+
+        They stay revoked: a device that is let in again brings its own edits with it.
+
+        Raises:
+            BeingMoved, StoreFailed: something may be left; it is to be done again.
+
+        """
+        await self.revoke(Revocation("user", name))
+        async with self._without(name):
+            is_cut = await self.store.delete_user(name)
+        logger.warning("user deleted", user=name)
+        return is_cut
+
+    @asynccontextmanager
+    async def _without(self, user: str) -> AsyncIterator[None]:
+        """Nobody of a user is here, and nothing of it under way, for as long as this lasts."""
+        with self.revocations.moving(user):
+            for session in tuple(self.sessions):
+                if session.user_name == user and not session.is_closed:
+                    session.turn_away(BeingMoved())
+            await self.users.drop(lambda pusher: pusher.grant is not None, user)
+            try:
+                async with asyncio.timeout(LEAVING_SECONDS):
+                    await self.users.gone(user)
+            except TimeoutError:
+                raise StoreFailed("the user's connections do not end; try again") from None
+            yield
 
     def _turn_away(self, session: Session, reason: Closing, message: str) -> None:
         session.end(reason, message)

@@ -23,6 +23,7 @@ from hub.settings import (
     CONFIG,
     DEFINITIONS,
     FILE_GROUPS,
+    OPEN_GROUPS,
     TABLES,
     Definition,
     Settings,
@@ -77,6 +78,19 @@ def load_for_file(flags: Mapping[str, object], env: Mapping[str, str]) -> Settin
     of_the_file = {item.name for item in DEFINITIONS if item.group in FILE_GROUPS}
     kept = {name: value for name, value in given.items() if name in of_the_file}
     return _build({**kept, "dev": Given(value=True, place="", is_text=False)})
+
+
+def given_settings(flags: Mapping[str, object], env: Mapping[str, str]) -> Mapping[str, str]:
+    """What was set of the settings, for somebody who is not to know names, files and secrets.
+
+    Raises:
+        SettingsError: as `load`.
+
+    """
+    given = {**_from_environment(env), **_from_flags(flags)}
+    given = {**_from_file(given.get(CONFIG)), **given}
+    open_ones = {item.name for item in DEFINITIONS if item.group in OPEN_GROUPS}
+    return {name: str(each.value) if name in open_ones else "set" for name, each in given.items()}
 
 
 def data_file(flags: Mapping[str, object], env: Mapping[str, str]) -> Path:

@@ -6,6 +6,7 @@ had waiting. So when it is done, nothing more of theirs is stored, and nothing g
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -32,6 +33,17 @@ class Revoked(HubError):
     def __init__(self, kind: Kind) -> None:
         super().__init__(f"the {kind} is revoked")
         self.closing = closing.UNAUTHORIZED if kind == "token" else closing.FORBIDDEN
+
+
+class BeingMoved(HubError):
+    """The operator has the user deleted, or replaced, just now: whoever comes is to come later."""
+
+    def __init__(self) -> None:
+        super().__init__("this user is being moved; come back soon")
+        self.closing = closing.SERVER_BUSY
+
+
+TurnedAway: TypeAlias = Revoked | BeingMoved
 
 
 class Revocation(msgspec.Struct, frozen=True):
@@ -103,6 +115,7 @@ class Revocations:
 
     def __init__(self, known: Iterable[Revocation] = ()) -> None:
         self._known = {each.subject: each for each in known}
+        self._moving: set[str] = set()
 
     def add(self, revocation: Revocation) -> None:
         """Turn somebody away from now on."""
@@ -112,13 +125,31 @@ class Revocations:
         """Let somebody in again."""
         self._known.pop(revocation.subject, None)
 
+    @contextmanager
+    def moving(self, user: str) -> Iterator[None]:
+        """Turn a user away for as long as this lasts.
+
+        Raises:
+            BeingMoved: somebody else does so already.
+
+        """
+        if user in self._moving:
+            raise BeingMoved
+        self._moving.add(user)
+        try:
+            yield
+        finally:
+            self._moving.discard(user)
+
     def check(self, grant: "Grant", device: str) -> None:
         """Let a token of a device pass.
 
         Raises:
-            Revoked: it is turned away.
+            Revoked, BeingMoved: it is turned away.
 
         """
+        if grant.user in self._moving:
+            raise BeingMoved
         if self._known:
             for subject in _subjects(grant, device):
                 if subject in self._known:

@@ -32,7 +32,7 @@ from hub.limits import Limits
 from hub.link import Link
 from hub.pace import Pace
 from hub.refusal import Refusal
-from hub.revoking import Revoked
+from hub.revoking import TurnedAway
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
 from hub.store.interface import DeviceStanding, Incoming, Store, Stored
@@ -465,7 +465,7 @@ class Session:
             return {"connection": self.number, "address": self.link.address}
         return {"connection": self.number, "user": self.user_name, "device": self.device}
 
-    def turn_away(self, revoked: Revoked) -> None:
+    def turn_away(self, revoked: TurnedAway) -> None:
         """The operator has revoked what the device is here by."""
         self.end(revoked.closing, str(revoked))
 

@@ -48,6 +48,9 @@ _LOGS, _METRICS, _FILE = _OTHERS
 FILE_GROUPS: Final = (_DATA, _RULES, _LIMITS, _RETENTION)
 """Settings that bear on what is in the file, whoever opens it."""
 
+OPEN_GROUPS: Final = (_LIMITS, _RATES, _RETENTION, _LOGS)
+"""Settings whose values are numbers and words of the hub's own, and tell nobody's secrets."""
+
 _ENV_PREFIX: Final = "MOBYNC_"
 TABLES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "edge": (Edge, _EDGE),

@@ -74,8 +74,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     admin_token_file: Annotated[
         Path | None,
         Meta(
-            description="Whoever shows the token in this file (32 bytes up) may revoke by POST "
-            "/admin/revoke; without it that is off.",
+            description="Whoever shows the token in this file (32 bytes up) may revoke, look at "
+            "what users have, and bring lost values back, below /admin/; without it that is off.",
         ),
     ] = None
 

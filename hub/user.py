@@ -203,6 +203,7 @@ class Users:
         self._submit = submit
         self.buckets = buckets
         self._users: dict[str, User] = {}
+        self._gone: dict[str, asyncio.Event] = {}
 
     def __len__(self) -> int:
         return len(self._users)
@@ -236,6 +237,11 @@ class Users:
                 async with user.lock:
                     user.drop(is_gone)
 
+    async def gone(self, name: str) -> None:
+        """Wait until nobody is here for a user, and nothing of it waits to be stored."""
+        while name in self._users:
+            await self._gone.setdefault(name, asyncio.Event()).wait()
+
     def known(self, name: str) -> User | None:
         """A user that is in memory."""
         return self._users.get(name)
@@ -245,3 +251,5 @@ class Users:
         is_known = self._users.get(user.name) is user
         if is_known and not user.guests and not user.waiting and not user.lock.is_held:
             del self._users[user.name]
+            if user.name in self._gone:
+                self._gone.pop(user.name).set()

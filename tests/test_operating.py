@@ -32,10 +32,11 @@ SECONDS: Final = 60.0
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
-SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(16, 22)
-DRY_RUN, INSTALL, DRILL = range(22, 25)
-METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(29, 35)
-DOCTOR, DOCTOR_JSON = 35, 36
+EXPORT, IMPORT, DELETE, COMPACT, BUNDLE, REPLAY = range(16, 22)
+SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(22, 28)
+DRY_RUN, INSTALL, DRILL = range(28, 31)
+METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(35, 41)
+DOCTOR, DOCTOR_JSON = 41, 42
 
 
 def command(number: int) -> str:
@@ -60,10 +61,10 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["mobync-hub", "restore"],
         ["litestream", "reset"],
         ["litestream", "replicate"],
-        *[
-            ["mobync-hub", verb]
-            for verb in ("users", "devices", "objects", "log", "why", "restore", "objects")
-        ],
+        *[["mobync-hub", verb] for verb in ("users", "devices", "objects", "log", "why")],
+        *[["mobync-hub", verb] for verb in ("restore", "objects", "export", "import")],
+        *[["mobync-hub", verb] for verb in ("delete-user", "compact", "bundle")],
+        ["scripts/replay-bundle", "for-support.jsonl"],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
         ["scripts/systemd/install", "--dry-run"],
@@ -162,6 +163,43 @@ def test_a_lost_value_is_brought_back_beside_a_hub_that_serves(tmp_path: Path) -
         asyncio.run(quarrel(up.split()[1]))
         assert rows(LOST, tmp_path) == [{"clock": 3, "value": "Milk"}]
         assert rows(OBJECTS, tmp_path)[0]["fields"]["title"] == "Milk"
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_user_is_exported_imported_and_deleted_and_the_file_compacted(
+    tmp_path: Path, *, is_live: bool
+) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "kept", path=tmp_path / "phone.db")
+        run(command(EXPORT), tmp_path, PATH=PATH)
+        push(up, "later", path=tmp_path / "phone.db")
+        if is_live:
+            move_and_delete(tmp_path)
+    if not is_live:
+        move_and_delete(tmp_path)
+
+
+def test_a_bundle_is_written_beside_a_hub_that_serves_and_replayed_anywhere(
+    tmp_path: Path,
+) -> None:
+    serve = command(SERVE).replace(" --checkpoints litestream", "")
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "my diary", path=tmp_path / "phone.db")
+        run(command(BUNDLE), tmp_path, PATH=PATH)
+    assert "my diary" not in (tmp_path / "for-support.jsonl").read_text()
+    replay = command(REPLAY).replace("scripts", str(ROOT / "scripts"))
+    assert "1 pushes, 1 objects: all as on the hub" in run(replay, tmp_path, PATH=PATH)
+
+
+def move_and_delete(folder: Path) -> None:
+    [brought] = rows(IMPORT, folder)
+    assert (brought["user"], brought["objects"]) == ("alice", 1)
+    assert [each["id"] for each in rows(OBJECTS, folder)] == ["kept"]
+    assert [each["is_wal_cut"] for each in rows(DELETE, folder)] == [True]
+    assert rows(USERS, folder) == []
+    [compacted] = rows(COMPACT, folder)
+    assert compacted["after"] <= compacted["before"]
 
 
 def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_again(

@@ -5,7 +5,7 @@ So the help need not wait for the server.
 
 from typing import Final
 
-from hub.cli import admitting, copying, examining, looking, serving
+from hub.cli import admitting, copying, examining, looking, moving, serving
 from hub.cli.group import main
 
 _VERBS: Final = (
@@ -20,6 +20,11 @@ _VERBS: Final = (
     looking.objects,
     looking.log,
     looking.why,
+    moving.export,
+    moving.bring,
+    moving.delete_user,
+    moving.compact,
+    moving.bundle,
     admitting.token,
     admitting.revoke,
 )

@@ -128,10 +128,13 @@ def _admin_token(settings: Settings) -> Sequence[bytes]:
 
 
 def make_app(
-    hub: Hub, routes: Sequence[web.RouteDef], whose: Sequence[Middleware] = ()
+    hub: Hub,
+    routes: Sequence[web.RouteDef],
+    whose: Sequence[Middleware] = (),
+    seconds: float = REQUEST_SECONDS,
 ) -> web.Application:
     """Some routes, and around them what holds for every request; `whose` asks who makes it."""
-    middlewares = [_numbered(hub.counts), _in_time, *whose, _as_json]
+    middlewares = [_numbered(hub.counts), _in_time(seconds), *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(routes)
     app.on_response_prepare.append(_without_server_name)
@@ -201,16 +204,20 @@ def _numbered(counts: Counts) -> Middleware:
     return middleware
 
 
-@web.middleware
-async def _in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _in_time(seconds: float) -> Middleware:
     """Bound a request in time: what the peer sends, what the hub does, what the peer takes."""
-    try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            response = await handler(request)
-    except TimeoutError:
-        response = _too_late(request)
-    await _write(response, request)
-    return response
+
+    @web.middleware
+    async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(seconds):
+                response = await handler(request)
+        except TimeoutError:
+            response = _too_late(request)
+        await _write(response, request)
+        return response
+
+    return bound
 
 
 def _too_late(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 
 from hub.errors import HubError
-from hub.http import admin, metrics
+from hub.http import admin, metrics, moving
 from hub.http.app import LINGER_SECONDS, make_app
 from hub.http.bearer import Anybody
 from hub.http.health import Health
@@ -46,9 +46,8 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     """
     path = socket_of(data)
     health = Health(hub)
-    routes = *admin.routes(hub, data, Anybody()), *metrics.routes(hub, health, Anybody())
     runner = web.AppRunner(
-        make_app(hub, routes),
+        make_app(hub, _routes(hub, health, data), seconds=moving.SECONDS),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
@@ -60,6 +59,12 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
                 yield
         finally:
             await runner.cleanup()
+
+
+def _routes(hub: Hub, health: Health, data: Path) -> Sequence[web.RouteDef]:
+    anybody = Anybody()
+    operators = *admin.routes(hub, data, anybody), *moving.routes(hub, data)
+    return *operators, *metrics.routes(hub, health, anybody)
 
 
 @asynccontextmanager
@@ -99,7 +104,9 @@ async def order(data: Path, what: admin.Order) -> dict[str, Any]:
     return await tell(data, admin.PATH, msgspec.json.encode(what))
 
 
-async def tell(data: Path, path: str, body: bytes, seconds: float | None = None) -> dict[str, Any]:
+async def tell(
+    data: Path, path: str, body: bytes | AsyncIterable[bytes], seconds: float | None = None
+) -> dict[str, Any]:
     """Post something to the hub that serves a file; its answer, within so many seconds.
 
     Raises:
@@ -121,7 +128,7 @@ async def tell(data: Path, path: str, body: bytes, seconds: float | None = None)
     return answer
 
 
-async def _asked(name: str, path: str, body: bytes) -> dict[str, Any]:
+async def _asked(name: str, path: str, body: bytes | AsyncIterable[bytes]) -> dict[str, Any]:
     async with (
         _session(name) as session,
         session.post(f"http://hub{path}", data=body) as response,

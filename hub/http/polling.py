@@ -52,6 +52,7 @@ INLINE_BYTES: Final = 64 * 1024
 _STATUSES: Final = {
     "unauthorized": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
+    "server_busy": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 

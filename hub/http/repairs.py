@@ -4,42 +4,34 @@ What is read is read beside the hub, in a thread, and takes nothing from its own
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 from aiohttp import web
 
 from hub.http.bearer import Guard
+from hub.http.orders import Said, answered, asked, ordered
 from hub.hub import Hub
-from hub.restoring import Lost, NotRestored, restore_live, value_of
+from hub.restoring import Lost, restore_live, value_of
 from hub.store import looking as stored
-from hub.store.beside import looking
-from hub.store.errors import NoSuchObject, NoSuchUser, NotKnown
+from hub.store.beside import known, looking
 from hub.store.explaining import why
-from hub.store.looking import ObjectRow
+from hub.store.looking import ObjectRow, PushRow
 from hub.store.past import objects_at
+from hub.store.reading import first_clock
 
 T = TypeVar("T")
-Said: TypeAlias = dict[str, Any]
 
-MAX_BODY: Final = 64 * 1024
 PAGE: Final = 1_000
 """Objects in one answer."""
+PUSHES: Final = 100
+"""Pushes in one."""
 RESTORE: Final = "/admin/restore"
-
-_STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
-    NoSuchUser: HTTPStatus.NOT_FOUND,
-    NoSuchObject: HTTPStatus.NOT_FOUND,
-    NotKnown: HTTPStatus.NOT_FOUND,
-    NotRestored: HTTPStatus.CONFLICT,
-}
 
 logger: Final = structlog.get_logger("http")
 
@@ -60,6 +52,13 @@ class AboutObjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_id: str = ""
 
 
+class AboutLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose pushes, and behind which clock."""
+
+    user: str
+    after: int = 0
+
+
 class AboutObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which object."""
 
@@ -75,6 +74,7 @@ def routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
         web.get("/admin/users", desk.users),
         web.get("/admin/devices", desk.devices),
         web.get("/admin/objects", desk.objects),
+        web.get("/admin/log", desk.log),
         web.get("/admin/why", desk.why),
         web.post(RESTORE, desk.restore),
     )
@@ -90,54 +90,50 @@ class RepairDesk:
 
     async def users(self, request: web.Request) -> web.Response:
         """All users."""
-        return await self._answered(request, self._users())
+        return await answered(request, self._guard, self._users())
 
     async def devices(self, request: web.Request) -> web.Response:
         """A user's devices."""
-        return await self._answered(request, self._devices(request))
+        return await answered(request, self._guard, self._devices(request))
 
     async def objects(self, request: web.Request) -> web.Response:
         """Some of a user's objects; `more` says whether there are others behind them."""
-        return await self._answered(request, self._objects(request))
+        return await answered(request, self._guard, self._objects(request))
+
+    async def log(self, request: web.Request) -> web.Response:
+        """Some of a user's pushes behind a clock, and the first clock that the log still has."""
+        return await answered(request, self._guard, self._log(request))
 
     async def why(self, request: web.Request) -> web.Response:
         """Why an object is as it is."""
-        return await self._answered(request, self._why(request))
+        return await answered(request, self._guard, self._why(request))
 
     async def restore(self, request: web.Request) -> web.Response:
         """Bring a lost value back."""
-        return await self._answered(request, self._restore(request))
-
-    async def _answered(
-        self, request: web.Request, work: Coroutine[Any, Any, Said]
-    ) -> web.Response:
-        """The answer, or what was wrong; that names objects, and so it is in no log."""
-        with contextlib.closing(work):
-            self._guard.check(request)
-            try:
-                return _answer({"success": True, **await work})
-            except tuple(_STATUSES) as error:
-                told = {"success": False, "message": str(error)}
-                return _answer(told, _STATUSES[type(error)])
+        return await answered(request, self._guard, self._restore(request))
 
     async def _users(self) -> Said:
         return {"users": await self._read(lambda file: list(stored.users(file)))}
 
     async def _devices(self, request: web.Request) -> Said:
-        user = _asked(request, AboutUser).user
+        user = asked(request, AboutUser).user
         return {"devices": await self._read(lambda file: list(stored.devices(file, user)))}
 
     async def _objects(self, request: web.Request) -> Said:
-        rows = await self._read(partial(_page, _asked(request, AboutObjects)))
+        rows = await self._read(partial(_page, asked(request, AboutObjects)))
         return {"objects": rows[:PAGE], "more": len(rows) > PAGE}
 
+    async def _log(self, request: web.Request) -> Said:
+        first, pushes = await self._read(partial(_pushes, asked(request, AboutLog)))
+        return {"pushes": pushes[:PUSHES], "more": len(pushes) > PUSHES, "first_clock": first}
+
     async def _why(self, request: web.Request) -> Said:
-        of = _asked(request, AboutObject)
+        of = asked(request, AboutObject)
         key = of.model, of.id
         return {"why": await self._read(lambda file: why(file, of.user, key, _tell_nobody))}
 
     async def _restore(self, request: web.Request) -> Said:
-        lost = _decoded(await request.content.read(MAX_BODY), Lost)
+        lost = await ordered(request, Lost)
         value = await asyncio.to_thread(value_of, self._data, lost)
         restored = await restore_live(self._hub, lost, value)
         logger.warning("value restored", user=lost.user, clock=restored.clock)
@@ -163,26 +159,11 @@ def _page(of: AboutObjects, file: Any) -> Sequence[ObjectRow]:
     return list(islice(there, PAGE + 1))
 
 
-def _asked(request: web.Request, kind: type[T]) -> T:
-    """What the address asks."""
-    try:
-        return msgspec.convert(dict(request.query), kind, strict=False)
-    except msgspec.MsgspecError as error:
-        raise web.HTTPBadRequest(reason=f"malformed: {error}".replace("\n", " ")) from None
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    """What the body asks."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise web.HTTPBadRequest(reason=f"malformed: {error}".replace("\n", " ")) from None
-
-
-def _answer(said: Said, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(said), status=status, content_type="application/json"
-    )
+def _pushes(of: AboutLog, file: Any) -> tuple[int, Sequence[PushRow]]:
+    """Where the log begins, and pushes behind a clock: one more than an answer has."""
+    user = known(file, of.user)
+    rows = islice(stored.pushes(file, user, of.after), PUSHES + 1)
+    return first_clock(file, user), list(rows)
 
 
 def _tell_nobody(_part: str, _done: int, _whole: int) -> None:

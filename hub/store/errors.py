@@ -44,6 +44,13 @@ class NoSuchObject(StoreError):
         )
 
 
+class UserExists(StoreError):
+    """There is a user of that name already, who was left as they were."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"there is a user {user!r} already; give --replace to put this one there")
+
+
 class NotKnown(StoreError):
     """The file does not tell any more what was asked, or not yet. Ask for what is later."""
 

@@ -12,7 +12,7 @@ from hub.progress import Tell
 from hub.store.beside import known
 from hub.store.errors import NoSuchObject, NotKnown
 from hub.store.looking import PushRow, pushes
-from hub.store.reading import first_clock, read_objects
+from hub.store.reading import first_clock, head_of, read_objects
 from hub.store.rows import Leftovers
 from protocol.diffs import Held, Key, Object, Tombstone
 from protocol.merge import Refused
@@ -83,11 +83,11 @@ def why(connection: sqlite3.Connection, user: str, key: Key, tell: Tell) -> Why:
     held = read_objects(connection, number, [key]).get(key)
     moments: dict[int, int] = {}
     edits: list[EditRow] = []
-    first = first_clock(connection, number)
+    first, head = first_clock(connection, number), head_of(connection, number)
     for push in pushes(connection, number, 0):
         moments[push.clock] = push.stored_at
         edits += edits_of(push, key)
-        tell("reading the log", push.clock - first + 1, 0)
+        tell("reading the log", push.clock - first + 1, head - first + 1)
     if held is None and not edits:
         raise NoSuchObject(user, key, first)
     return _why(key, held, edits, moments, first)
@@ -124,11 +124,18 @@ def edits_of(push: PushRow, key: Key) -> Iterator[EditRow]:
         if diff.key == key:
             became: Became = "stored" if diff.was is None else "given back"
             yield EditRow(*common, became, diff.type, _less_id(diff.json_data))
+    yield from (edit for of, edit in refused_edits(push) if of == key)
+
+
+def refused_edits(push: PushRow) -> Iterator[tuple[tuple[object, object], EditRow]]:
+    """What of a push did not become part of it, and of which model and id it says that it is."""
+    common = push.clock, push.device, push.stored_at
     for refused in push.refused.diffs:
         edit = _as_edit(refused)
-        if (edit.get("model"), _fields(edit).get("id")) == key:
-            kind, fields = str(edit.get("type", "")), _less_id(_fields(edit))
-            yield EditRow(*common, **_what_became(refused, push.refused), type=kind, fields=fields)
+        kind, fields = str(edit.get("type", "")), _fields(edit)
+        became = _what_became(refused, push.refused)
+        row = EditRow(*common, **became, type=kind, fields=_less_id(fields))
+        yield (edit.get("model"), fields.get("id")), row
 
 
 def _why(

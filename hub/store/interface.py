@@ -4,12 +4,14 @@ A store decides (`protocol.merge`) and keeps in one durable transaction. It may 
 behind the log, as long as what it answers, also after a crash, is what the log says.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from hub import exports
 from hub.epochs import Epochs
+from hub.exports import Line
 from hub.limits import Limits
 from hub.revoking import Revocation
 from protocol.diffs import Held, Key
@@ -85,6 +87,13 @@ class Cursor(NamedTuple):
     def finished(self) -> int:
         """The last clock of which no object is left over."""
         return self.clock if self.number == LAST_NUMBER else self.clock - 1
+
+
+class Imported(NamedTuple):
+    """A user that was brought in: how many objects, and how many bytes of JSON they have."""
+
+    objects: int
+    bytes: int
 
 
 class Page(NamedTuple):
@@ -180,6 +189,31 @@ class Store(Protocol):
 
     async def reinstate(self, revocation: Revocation) -> bool:
         """Keep no revocation of this subject, durably; whether there was one."""
+
+    async def import_user(
+        self, user: exports.User, lines: AsyncIterator[Line], *, replace: bool
+    ) -> Imported:
+        """Bring a whole user in, durably, in a history and a log of its own; or nothing of it.
+
+        The caller sees to it that nothing of a user of that name is committed meanwhile.
+
+        Raises:
+            NotAnExport: the lines are not those of a user.
+            UserExists: there is one of that name, who is not to be replaced.
+
+        """
+
+    async def delete_user(self, name: str) -> bool:
+        """Erase a user, durably, and all bytes of it in the file; whether also in its WAL.
+
+        The caller sees to it that nothing of the user is committed, or noted, any more.
+        """
+
+    async def compact(self) -> bool:
+        """Let go at once all that may go by now, and give its space back; whether the WAL's, too.
+
+        What goes is what would have gone in time, and what was kept only not to cut so often.
+        """
 
     def received(self, user: str, device: str, clock: int) -> None:
         """Note that a device is here, and how far: 0 if it has not said so on this connection.

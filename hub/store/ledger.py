@@ -24,9 +24,10 @@ from hub.store.histories import write_history
 from hub.store.interface import DeviceStanding, Incoming, Stored, UserStanding
 from hub.store.memory import Memory, UserEntry
 from hub.store.reading import first_clock, read_ids
-from hub.store.retention import Horizon, Looked, horizon_at, look, next_due
+from hub.store.retention import Horizon, Looked, hasten, horizon_at, look, next_due
 from hub.store.rows import read_leftovers
 from hub.store.schema import roll_back, value_of
+from hub.store.staging import is_anybody_on_the_way
 from hub.store.wal import look_at_wal
 from protocol.history import History
 from protocol.merge import NO_IDS, Policy, Room, Terms, decide
@@ -118,12 +119,16 @@ class Ledger:
         epochs = epochs_of(user, self._remember(connection).starts)
         return UserStanding(user.history, user.head, user.line, epochs, self._rules.refill)
 
-    def begin_epoch(self, connection: sqlite3.Connection) -> None:
-        """The hub begins to serve, with everything folded that came before."""
+    def begin_epoch(self, connection: sqlite3.Connection) -> bool:
+        """The hub begins to serve, with everything folded that came before.
+
+        Whether a crash has left users on the way in or out.
+        """
         with self._transaction(connection) as memory:
             rules = self._rules
             name = rules.new_epoch()
             memory.starts = begin_epoch(connection, memory.starts, name, rules.now())
+            return is_anybody_on_the_way(connection)
 
     def fork(self, name: str, clock: int, connection: sqlite3.Connection) -> History:
         """Open a history for a user that carries on the present one from a clock."""
@@ -262,6 +267,16 @@ class Ledger:
         self._count(pages)
         return done
 
+    def hasten_all(self, connection: sqlite3.Connection) -> None:
+        """Have everybody looked at now who would be some day."""
+        now = self._rules.now()
+        self.retire(COMMIT_PAGES, partial(hasten, now), connection)
+        self._next_due = now
+
+    def look_soon(self) -> None:
+        """Somebody is due who was not there before."""
+        self._expect((self._rules.now(),))
+
     def rest(self, connection: sqlite3.Connection) -> None:
         """Find out when there is something to look at again."""
         self._next_due = next_due(connection)
@@ -276,6 +291,38 @@ class Ledger:
         connection.executescript(f"PRAGMA incremental_vacuum({PAGES_BACK})")
         self._count(2 * PAGES_BACK)
         return value_of(connection, "freelist_count") < free
+
+    def give_all_back(self, connection: sqlite3.Connection) -> bool:
+        """Give some free pages back; whether there are more."""
+        self._set_synchronous("NORMAL", connection)
+        connection.executescript(f"PRAGMA incremental_vacuum({PAGES_BACK})")
+        self._count(2 * PAGES_BACK)
+        return value_of(connection, "freelist_count") > 0
+
+    def cut_wal(self, connection: sqlite3.Connection) -> bool:
+        """Move all of the WAL into the file and leave none of its bytes; False: somebody reads it.
+
+        Nobody waits for that: the next commit would, too.
+        """
+        if not self._rules.checkpoints:
+            return False
+        patience = value_of(connection, "busy_timeout")
+        connection.execute("PRAGMA busy_timeout = 0").fetchall()
+        try:
+            [is_busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {patience}").fetchall()
+        self._wal_bytes = 0
+        return not is_busy
+
+    def move(
+        self, work: Callable[[sqlite3.Connection, Memory], T], connection: sqlite3.Connection
+    ) -> T:
+        """Do something durable that changes who is there."""
+        with self._transaction(connection) as memory:
+            done = work(connection, memory)
+        self._count(COMMIT_PAGES)
+        return done
 
     def _expect(self, dues: Iterable[int | None]) -> None:
         known = [due for due in (self._next_due, *dues) if due is not None]

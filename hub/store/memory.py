@@ -199,11 +199,18 @@ class Memory:
         device.received = max(device.received, clock)
         self._fall_behind(user, device, self.seq + 1)
 
-    def forget_tombstones(self, user: UserEntry, keys: Iterable[Key]) -> None:
-        """The file has no such tombstones any more."""
+    def forget_objects(self, user: UserEntry, keys: Iterable[Key]) -> None:
+        """The file has no such objects, or tombstones, any more."""
         for key in keys:
             held = self._objects.pop((user.number, key), None)
             self._object_bytes -= _weight(held) if held else 0
+
+    def forget_user(self, name: str) -> None:
+        """Know nothing of a user any more, of whom nothing is unfolded."""
+        user = self._users.pop(name, None)
+        if user is not None:
+            keys = [key for number, key in self._objects if number == user.number]
+            self.forget_objects(user, keys)
 
     def oldest(self, up_to: int) -> Iterator[UserEntry]:
         """Users who were behind at the row `up_to`, those first who have been so longest."""

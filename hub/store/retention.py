@@ -332,7 +332,7 @@ def drop_tombstones(visit: Visit, most: int, connection: sqlite3.Connection, mem
     connection.execute(_LINE, (visit.line, visit.number))
     place = visit.number, visit.line, most
     keys = connection.execute(_DROP_TOMBSTONES, place).fetchall()
-    memory.forget_tombstones(user, keys)
+    memory.forget_objects(user, keys)
     return len(keys)
 
 

@@ -35,6 +35,9 @@ SHARE_OF_BATCH: Final = 64
 """A step takes at least such a part of its batch, so that pushes never outrun it."""
 PAUSE_SECONDS: Final = 0.004
 """After each step, and twice as long as the step took: commits, and reads, go first."""
+CUTS: Final = 20
+"""How often it is tried to cut the WAL."""
+CUT_SECONDS: Final = 0.1
 
 logger: Final = structlog.get_logger("store")
 
@@ -49,6 +52,8 @@ class Retiring:
         self.tell: Callable[[str, int], None] = _tell_nobody
         self.rows = 0
         self.tombstones = 0
+        self.at_rest = asyncio.Lock()
+        """Whoever holds it knows that no pass is under way, and that none knows of any user."""
         self._ledger = ledger
         self._write = write
 
@@ -65,17 +70,37 @@ class Retiring:
 
     async def retire(self) -> None:
         """Look at everybody who is due, and let go what may go of them, within bounds."""
-        horizon = await self._do(self._ledger.horizon)
-        after: tuple[int, int] | None = (-1, 0)
-        while after is not None:
-            visits, after = await self._gather(horizon, after)
-            for visit in visits:
-                if visit.line:
-                    self.tell(visit.name, visit.line)
-            await self._let_go(visits, horizon)
-            while await self._do(self._ledger.give_back):
-                pass
-        await self._do(self._ledger.rest)
+        async with self.at_rest:
+            horizon = await self._do(self._ledger.horizon)
+            after: tuple[int, int] | None = (-1, 0)
+            while after is not None:
+                visits, after = await self._gather(horizon, after)
+                for visit in visits:
+                    if visit.line:
+                        self.tell(visit.name, visit.line)
+                await self._let_go(visits, horizon)
+                while await self._do(self._ledger.give_back):
+                    pass
+            await self._do(self._ledger.rest)
+
+    async def compact(self) -> None:
+        """Let go at once all that may go by now, however little it is."""
+        await self._do(self._ledger.hasten_all)
+        while self._ledger.has_due:
+            await self.retire()
+
+    async def scrub(self) -> bool:
+        """Leave no free pages, and no WAL; False: of the WAL something is left.
+
+        Whoever reads the file keeps its WAL there; it is tried for some seconds.
+        """
+        while await self._do(self._ledger.give_all_back):
+            pass
+        for _attempt in range(CUTS):
+            if await self._do(self._ledger.cut_wal):
+                return True
+            await asyncio.sleep(CUT_SECONDS)
+        return False
 
     async def _gather(
         self, horizon: Horizon, after: tuple[int, int]

@@ -7,14 +7,16 @@ tasks, which fold and retire, are owned by `open` and `close`.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
 
+from hub import exports
 from hub.endless import Endless
+from hub.exports import Line
 from hub.limits import Limits
 from hub.progress import Progress, silent
 from hub.revoking import Revocation
@@ -24,6 +26,7 @@ from hub.store.executor import Executor, OpenExecutor, on_thread
 from hub.store.interface import (
     Cursor,
     DeviceStanding,
+    Imported,
     Incoming,
     Page,
     Sizes,
@@ -33,6 +36,7 @@ from hub.store.interface import (
 )
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
+from hub.store.moving import Moving
 from hub.store.opening import connect_writer
 from hub.store.retention import hasten
 from hub.store.retiring import Retiring
@@ -78,6 +82,7 @@ class SqliteStore:
         self._rules = rules
         self._ledger = Ledger(rules)
         self._retiring = Retiring(self._ledger, self._write)
+        self._moving = Moving(self._ledger, rules, self._write, self._fold, self._retiring)
         self._received: dict[tuple[str, str], int] = {}
         self._behind = asyncio.Event()
         self._pressed = asyncio.Event()
@@ -110,7 +115,8 @@ class SqliteStore:
         try:
             await self._write(partial(self._ledger.retire, 0, partial(hasten, latest)))
             await self._fold()
-            await self._write(self._ledger.begin_epoch)
+            if await self._write(self._ledger.begin_epoch):
+                await self._moving.sweep()
         except SyncFailed:
             raise
         except StoreFailed as error:
@@ -216,6 +222,30 @@ class SqliteStore:
     async def sizes(self) -> Sizes:
         """How large the file and its WAL are."""
         return await _run(self._reader, partial(sizes_of, self._path))
+
+    async def import_user(
+        self, user: exports.User, lines: AsyncIterator[Line], *, replace: bool
+    ) -> Imported:
+        """Bring a whole user in, of whom these are the lines."""
+        self._forget_received(user.name)
+        brought = await self._moving.bring(user, lines, replace=replace)
+        self._behind.set()
+        return Imported(brought.objects, brought.bytes)
+
+    async def delete_user(self, name: str) -> bool:
+        """Erase a user, and all bytes of it; False: its WAL could not be cut."""
+        self._forget_received(name)
+        return await self._moving.erase(name)
+
+    async def compact(self) -> bool:
+        """Let go at once all that may go by now, and give its space back."""
+        await self._retiring.compact()
+        async with self._retiring.at_rest:
+            return await self._retiring.scrub()
+
+    def _forget_received(self, name: str) -> None:
+        """Of whoever goes, nothing is noted that would have to be stored behind that."""
+        self._received = {key: at for key, at in self._received.items() if key[0] != name}
 
     def on_line(self, tell: Callable[[str, int], None]) -> None:
         """Tell of a user's line before it is raised."""

@@ -8,7 +8,17 @@ from rich.console import Console
 from hub.progress import for_whom_it_is, silent
 from hub.store.beside import looking
 from hub.store.explaining import EditRow, FieldRow, Why, why
-from hub.verbs.output import Cells, is_for_programs, line, moment, table, value, values, write_line
+from hub.verbs.output import (
+    Cells,
+    became,
+    is_for_programs,
+    line,
+    moment,
+    table,
+    value,
+    values,
+    write_line,
+)
 from protocol.diffs import Key
 
 _FIELD: Final = ("Field", "Value", "Clock", "Device", "Edited", "Stored")
@@ -56,9 +66,11 @@ def _field_cells(row: FieldRow, found: Why) -> Cells:
 
 
 def _edit_cells(row: EditRow) -> Cells:
-    became: str = row.became
-    if row.won_by:
-        became += ": " + ", ".join(f"{name} to clock {clock}" for name, clock in row.won_by.items())
-    if row.code:
-        became += f": {row.code}, {row.message}"
-    return f"{row.clock:,}", row.device, moment(row.stored_at), row.type, became, values(row.fields)
+    return (
+        f"{row.clock:,}",
+        row.device,
+        moment(row.stored_at),
+        row.type,
+        became(row),
+        values(row.fields),
+    )

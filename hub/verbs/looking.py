@@ -1,6 +1,6 @@
 """The verbs `users`, `devices`, `objects` and `log`: what a hub's file has, who is how far."""
 
-import sys
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -12,15 +12,18 @@ from rich.console import Console
 from hub.errors import HubError
 from hub.store import looking as store
 from hub.store.beside import known, looking
+from hub.store.explaining import refused_edits
 from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
 from hub.store.past import objects_at
 from hub.store.reading import first_clock, history_of
 from hub.verbs.output import (
     Cells,
     Found,
+    became,
     is_for_programs,
     line,
     moment,
+    size,
     span,
     values,
     write_line,
@@ -75,16 +78,25 @@ def show_log(data: Path, user: str, after: int, *, follow: bool, as_json: bool) 
             f"The log goes back to clock {first:,}; what was before is gone."
         )
     write = write_line if is_for_programs(as_json=as_json) else _write_text
+    # Ctrl-C is how a person ends what has no end.
+    with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+        for push in _all_pushes(data, user, log_id, after, follow=follow):
+            write(push)
+
+
+def _all_pushes(
+    data: Path, user: str, log_id: str, after: int, *, follow: bool
+) -> Iterator[PushRow]:
+    """Pushes behind a clock, some at a time; and those to come."""
     while True:
         pushes = _pushes(data, user, log_id, after)
-        for push in pushes:
-            write(push)
-            after = push.clock
-        sys.stdout.flush()
-        if not pushes and not follow:
-            return
-        if not pushes:
+        yield from pushes
+        if pushes:
+            after = pushes[-1].clock
+        elif follow:
             time.sleep(FOLLOW_SECONDS)
+        else:
+            return
 
 
 def _beginning(data: Path, user: str) -> tuple[str, int]:
@@ -109,17 +121,19 @@ def push_lines(push: PushRow) -> Iterator[Any]:
     """A push for a person: a line of its own, and one for each edit and what became of it."""
     yield line(f"clock {push.clock}  {moment(push.stored_at)}  {push.device}", "bold")
     for diff in decode_diffs(push.diffs):
-        yield line(f"  {diff.type} {diff.model} {diff.json_data['id']}  {values(diff.json_data)}")
-    for rejected in push.refused.rejected:
-        words = f"  rejected {rejected.id or ''}: {rejected.code}, {rejected.message}"
-        yield line(words, "red")
-    for lost in push.refused.lost:
-        won = ", ".join(f"{name} to clock {clock}" for name, clock in lost.fields.items())
-        yield line(f"  lost in {lost.id}: {won}", "yellow")
+        yield line(_edit_line(diff.type, diff.model, diff.json_data["id"], diff.json_data))
+    for (model, name), edit in refused_edits(push):
+        style = "red" if edit.code else "yellow"
+        yield line(f"{_edit_line(edit.type, model, name, edit.fields)}: {became(edit)}", style)
+
+
+def _edit_line(kind: str, model: object, name: object, fields: Mapping[str, Any]) -> str:
+    set_to = values(fields)
+    return f"  {kind} {model} {name}" + (f"  {set_to}" if set_to else "")
 
 
 def _user_cells(row: UserRow) -> Cells:
-    counts = f"{row.clock:,}", f"{row.objects:,}", _size(row.bytes), f"{row.devices:,}"
+    counts = f"{row.clock:,}", f"{row.objects:,}", size(row.bytes), f"{row.devices:,}"
     return row.user, *counts, moment(row.stored_at), moment(row.seen), f"{row.first_clock:,}"
 
 
@@ -143,7 +157,3 @@ def object_cells(row: ObjectRow) -> Cells:
     fields: Mapping[str, Any] | None = row.fields
     shown = "deleted" if fields is None else values(fields)
     return row.model, row.id, f"{row.clock:,}", moment(row.utc_timestamp), row.device, shown
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MB" if count >= 2**20 else f"{count / 2**10:.1f} KB"

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.logs import printable
+from hub.store.explaining import EditRow
 
 T = TypeVar("T")
 Cells: TypeAlias = Sequence[str]
@@ -125,3 +126,15 @@ def value(of: Any) -> str:
 def values(fields: Any) -> str:
     """Fields and their values for a person, less the id, which stands elsewhere."""
     return ", ".join(f"{name} = {value(each)}" for name, each in fields.items() if name != "id")
+
+
+def size(count: int) -> str:
+    """Bytes for a person."""
+    return f"{count / 2**20:.1f} MB" if count >= 2**20 else f"{count / 2**10:.1f} KB"
+
+
+def became(edit: EditRow) -> str:
+    """What became of an edit, for a person."""
+    if edit.won_by:
+        return "lost: " + ", ".join(f"{name} to clock {at}" for name, at in edit.won_by.items())
+    return f"rejected: {edit.code}, {edit.message}" if edit.code else edit.became

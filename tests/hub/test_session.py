@@ -108,6 +108,7 @@ async def test_a_device_is_welcomed_and_told_ready(tmp_path: Path) -> None:
         ('{"type": "hello", "token": "", "device": "phone", "logical_clock": 0}', 4401),
         ('{"type": "hello", "token": "\\u0000", "device": "phone", "logical_clock": 0}', 4401),
         ('{"type": "hello", "token": "ada", "device": "mobync", "logical_clock": 0}', 4403),
+        ('{"type": "hello", "token": "ada", "device": "mobync-hub", "logical_clock": 0}', 4403),
     ],
 )
 @in_virtual_time

@@ -64,9 +64,10 @@ class WatchedLedger(Ledger):
         self._simulation.account.stored(group, stored, self._simulation.now(), histories)
         return stored
 
-    def begin_epoch(self, connection: sqlite3.Connection) -> None:
-        super().begin_epoch(connection)
+    def begin_epoch(self, connection: sqlite3.Connection) -> bool:
+        left = super().begin_epoch(connection)
         self._simulation.account.strands.begun(self._remember(connection).starts.current)
+        return left
 
     def fold(self, up_to: int, connection: sqlite3.Connection) -> bool:
         more = super().fold(up_to, connection)

@@ -311,6 +311,11 @@ async def _all_objects(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "GET", "/admin/objects?user=ada")
 
 
+@way("GET /admin/log", "as if he were the operator", *["401"] * 3)
+async def _all_pushes(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/log?user=ada")
+
+
 @way("GET /admin/why", "as if he were the operator", *["401"] * 3)
 async def _why(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "GET", f"/admin/why?user=ada&model={NOTES}&id=n1-{HERS}")
@@ -467,9 +472,35 @@ async def test_the_doctor_says_nothing_of_anybody(
     assert (said.exit_code, HERS in said.output, "ada" in said.output) == (0, False, False)
 
 
+def test_a_bundle_is_about_the_user_who_was_named_and_quotes_nobody(data: Path) -> None:
+    for user in ("mallory", "ada"):
+        target = data.with_name(f"{user}.jsonl")
+        said = verb("bundle", target, "--user", user, "--data", data)
+        assert (said.exit_code, HERS in target.read_text()) == (0, False)
+    assert len(data.with_name("mallory.jsonl").read_text().splitlines()) == 9
+
+
+async def test_who_is_exported_imported_and_deleted_is_the_one_who_was_named(
+    data: Path,
+) -> None:
+    before = verb("objects", "ada", "--data", data).stdout
+    export = data.with_name("export.jsonl")
+    export.write_bytes(verb("export", "mallory", "--data", data).stdout_bytes)
+    assert HERS not in export.read_text()
+    words: list[tuple[str | Path, ...]] = [("import", "--replace", export), ("compact",)]
+    for each in (*words, ("delete-user", "mallory", "--yes")):
+        said = await asyncio.to_thread(verb, *each, "--data", data)
+        assert (said.exit_code, HERS in said.output) == (0, False)
+    assert verb("objects", "ada", "--data", data).stdout == before
+    for name in ("ada ", "ADA", "%"):
+        assert verb("delete-user", name, "--yes", "--data", data).exit_code == 1
+    assert verb("objects", "ada", "--data", data).stdout == before
+
+
 def test_no_verb_but_those_that_are_tried_here_touches_what_users_have() -> None:
     """`serve` is what all else on this page is about; `settings` has no data."""
     tried = {"serve", "settings", "token", "backup", "restore", "refills", "revoke"}
     tried |= {"users", "devices", "objects", "log", "why", "doctor"}
+    tried |= {"export", "import", "delete-user", "compact", "bundle"}
     assert set(main.commands) == tried
     assert HERS not in verb("settings").output

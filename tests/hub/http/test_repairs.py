@@ -12,7 +12,13 @@ from tests.hub.fakes import create, delete, update
 from tests.hub.http.served import LiveDevice, Reply, ServedHub
 from tests.hub.http.test_admin import SECRET, administered
 
-READS = ("users", "devices?user=ada", "objects?user=ada", "why?user=ada&model=tasks&id=a")
+READS = (
+    "users",
+    "devices?user=ada",
+    "log?user=ada",
+    "objects?user=ada",
+    "why?user=ada&model=tasks&id=a",
+)
 
 
 async def ask(hub: ServedHub, what: str, **body: object) -> Reply:
@@ -57,6 +63,22 @@ async def test_many_objects_come_page_by_page(
             ["c", "d"],
             ["e"],
         ]
+
+
+async def test_the_log_comes_some_pushes_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repairs, "PUSHES", 2)
+    async with administered(tmp_path) as hub, hub.live_device("ada") as phone:
+        for number in range(1, 4):
+            await said(phone, number, create(f"o{number}"), update("nobody"))
+        first = (await ask(hub, "log?user=ada")).json
+        assert ([each["clock"] for each in first["pushes"]], first["more"]) == ([1, 2], True)
+        assert first["pushes"][0]["diffs"][0]["json_data"] == {"id": "o1"}
+        assert first["pushes"][0]["refused"]["rejected"][0]["code"] == "no_such_object"
+        rest = (await ask(hub, "log?user=ada&after=2")).json
+        assert ([each["clock"] for each in rest["pushes"]], rest["more"]) == ([3], False)
+        assert (rest["first_clock"], (await ask(hub, "log?user=eve")).status) == (1, 404)
 
 
 async def test_a_value_that_lost_is_explained_and_brought_back_to_live_devices(

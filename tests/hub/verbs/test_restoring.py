@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 
 from hub.retention import Retention
 from hub.store.lock import FileLock
-from tests.hub.fakes import START, create, delete, update
+from tests.hub.fakes import START, FakeClock, create, delete, update
 from tests.hub.http.served import dev_settings, serve
 from tests.hub.store.bench import push
 from tests.hub.verbs.files import a_store, commit, edited, in_a_process, told, verb
 
 LONG = Retention(log_days=3_650)
 """What the fake clock wrote is not old to the real one."""
+DAY_MS = 86_400_000
 TITLE = ("ada", "tasks", "a", "title")
 
 
@@ -137,3 +139,15 @@ def test_the_settings_of_the_stopped_hub_count(data: Path) -> None:
     done = verb(data, "restore", *TITLE, "--clock", "3", "--config", str(config))
     assert "forbidden, nobody edits titles" in done.stderr
     assert title(data) == "Oats"
+
+
+async def test_what_was_brought_back_holds_nothing_back_of_the_log(data: Path) -> None:
+    """The hub's own device is none that has to come and hear of it."""
+    told(data, "restore", *TITLE, "--clock", "3")
+    clock = FakeClock(time.time_ns() // 1_000_000 + 20 * DAY_MS)
+    async with a_store(data, clock) as store:
+        for name in ("phone", "laptop"):
+            store.received("ada", name, 6)
+        await store.compact()
+        assert told(data, "log", "ada") == []
+        assert all(row["fields"] for row in told(data, "objects", "ada", "--deleted"))

@@ -128,7 +128,7 @@ def line_does_not_rise() -> Patches:
     def drop(visit: Visit, most: int, connection: sqlite3.Connection, memory: Memory) -> int:
         place = visit.number, visit.line, most
         keys = connection.execute(retention._DROP_TOMBSTONES, place).fetchall()
-        memory.forget_tombstones(memory.user(visit.name), keys)
+        memory.forget_objects(memory.user(visit.name), keys)
         return 0
 
     return {
@@ -144,7 +144,7 @@ def line_not_told() -> Patches:
 
 
 def tombstones_stay_in_memory() -> Patches:
-    return {"hub.store.memory.Memory.forget_tombstones": lambda *_: None}
+    return {"hub.store.memory.Memory.forget_objects": lambda *_: None}
 
 
 def outcomes_go_with_the_log() -> Patches:

@@ -1,0 +1,1 @@
+"""A support bundle, replayed on a developer's machine."""

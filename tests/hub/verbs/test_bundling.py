@@ -1,0 +1,162 @@
+"""`mobync-hub bundle` tells no secrets, and `scripts/replay-bundle` decides as the hub did."""
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from hub.exports import read_line
+from hub.redaction import Redaction
+from scripts.bundling.replaying import Verdict, read_bundle, replay
+from tests.hub.fakes import START, create, update
+from tests.hub.store.bench import push
+from tests.hub.verbs.files import SECONDS, a_store, commit, verb
+from tests.hub.verbs.test_moving import lives
+from tests.hub.verbs.test_past import forget, life
+
+ROOT = Path(__file__).parents[3]
+SECRET = "dear diary"
+
+
+def bundled(data: Path, *more: str) -> Path:
+    target = data.with_name("bundle.jsonl")
+    done = verb(data, "bundle", target, "--user", "ada", *more)
+    assert done.exit_code == 0, done.output
+    return target
+
+
+def replayed(bundle: Path) -> Verdict:
+    lines = bundle.read_bytes().splitlines()
+    return replay(read_bundle(read_line(text, n) for n, text in enumerate(lines, 1)))
+
+
+async def secrets(data: Path) -> Path:
+    """Every name and value of hers says so, those of edits that were no edits, too."""
+    odd: Any = {
+        "id": f"{SECRET} 9",
+        "type": SECRET,
+        "utc_timestamp": SECRET,
+        "was": {SECRET: SECRET},
+    }
+    device = f"{SECRET} phone"
+    async with a_store(data) as store:
+        note = {**create(f"{SECRET} 1", 0), "model": f"{SECRET} notes", "id": f"{SECRET} 2"}
+        note["json_data"] |= {f"{SECRET} field": [SECRET, {SECRET: SECRET}], "n": 5, "f": 0.5}
+        lost = {**note, "type": "update", "utc_timestamp": 5, "id": f"{SECRET} 3"}
+        await commit(store, push(1, note, device=device))
+        await commit(store, push(1, lost, update(f"{SECRET} 7"), odd, device=f"{SECRET} pad"))
+        await commit(store, push(2, {**odd, "n": 2**70}, SECRET, [SECRET], device=device))
+        await commit(store, push(1, create("of bob"), user="bob"))
+    return data
+
+
+async def test_nothing_of_what_a_user_wrote_or_is_called_is_in_a_bundle(tmp_path: Path) -> None:
+    data = await secrets(tmp_path / "hub.db")
+    config = tmp_path / "hub.toml"
+    config.write_text(
+        'token_secret_file = "/home/somebody/secret"\nhost = "hub.example"\n'
+        "[limits]\nmax_diffs = 77\n"
+    )
+    target = bundled(data, "--config", str(config))
+    text = target.read_text()
+    for secret in (
+        SECRET,
+        "diary",
+        '"ada"',
+        '"bob"',
+        "somebody",
+        "example",
+        "log-1",
+        str(tmp_path),
+    ):
+        assert secret not in text.replace('"log_id":"log-1"', ""), secret
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    head = json.loads(text.splitlines()[1])
+    assert head["settings"] == {
+        "config": "set", "data": "set", "host": "set", "token_secret_file": "set",
+        "max_diffs": "77",
+    }  # fmt: skip
+    assert {"mobync-hub", "python", "sqlite"} <= head["versions"].keys()
+
+
+async def test_a_bundle_is_decided_here_as_it_was_on_the_hub(tmp_path: Path) -> None:
+    data = await lives(tmp_path / "hub.db")
+    async with a_store(data) as store:
+        edits = update("a", 0, START - 9, n=1, k=2), create("a", 0, START - 9, n=8, q=1)
+        await commit(store, push(20, *edits, device="tablet"))
+    verdict = replayed(bundled(data))
+    assert (verdict.pushes, verdict.differences) == (11, [])
+    assert verdict.objects > 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_happened_it_is_decided_alike_as_far_as_the_log_goes(
+    tmp_path: Path, seed: int
+) -> None:
+    data = tmp_path / "hub.db"
+    await life(data, seed)
+    for dropped in (0, 5, 17):
+        forget(data, dropped)
+        bundle = bundled(data)
+        verdict = replayed(bundle)
+        bundle.unlink()
+        assert verdict.differences == [], dropped
+        assert verdict.pushes == 29 - dropped
+
+
+async def test_what_came_out_otherwise_is_shown_by_the_command(tmp_path: Path) -> None:
+    bundle = bundled(await lives(tmp_path / "hub.db"))
+    alike = command(bundle)
+    assert (alike.returncode, "all as on the hub" in alike.stdout) == (0, True), alike.stderr
+    lines = [json.loads(line) for line in bundle.read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "object" and line["stamps"]:
+            line["fields"][line["stamps"][0][3][0]] = "another"
+            break
+    for line in lines:
+        if line["kind"] == "push" and line["refused"] and line["refused"]["lost"]:
+            line["refused"]["lost"][0]["fields"] = {"field-1": 3}
+    bundle.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    other = command(bundle, "--json")
+    wheres = [each["where"] for each in json.loads(other.stdout)["differences"]]
+    assert other.returncode == 1
+    assert [where.split()[0] for where in wheres] == ["push", "object"]
+    assert "2 differences" in command(bundle).stdout
+
+
+def command(bundle: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    words = [str(ROOT / "scripts/replay-bundle"), str(bundle), *more]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
+    )
+
+
+async def test_a_bundle_replaces_no_file_and_brings_nobody_back(tmp_path: Path) -> None:
+    data = await lives(tmp_path / "hub.db")
+    target = bundled(data)
+    again = verb(data, "bundle", target, "--user", "ada")
+    assert (again.exit_code, "is there already" in again.stderr) == (1, True)
+    nobody = verb(data, "bundle", tmp_path / "eve", "--user", "eve")
+    assert (nobody.exit_code, "no user 'eve'" in nobody.stderr) == (1, True)
+    assert not (tmp_path / "eve").exists()
+    assert "nobody can be brought back" in verb(data, "import", target).stderr
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "a", SECRET, "\0", "💧", 0, 7, -7, 2**53 - 1, -(2**53 - 1), 10, True, None, [1, "a"], {}],
+)
+def test_a_value_becomes_another_of_its_kind_and_size_and_always_the_same(value: Any) -> None:
+    redaction, other = Redaction(b"k"), Redaction(b"another")
+    made = redaction.value(value)
+    assert type(made) is type(value)
+    assert len(orjson.dumps(made)) == len(orjson.dumps(value))
+    assert made == redaction.value(value)
+    if value == SECRET:
+        assert len({made, value, other.value(value)}) == 3
