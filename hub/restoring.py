@@ -85,12 +85,16 @@ async def restore_live(hub: Hub, lost: Lost, value: Any) -> Restored:
 
     Raises:
         NotRestored: the merge refused it.
+        BeingMoved: the user goes, or is replaced, just now.
         StoreFailed: it was not stored.
 
     """
     operator = _Operator()
     incoming = _push(lost, value, hub.now())
+    hub.revocations.check_still(lost.user)
     async with hub.users.visit(lost.user) as user:
+        if user.head < lost.clock:
+            raise NotRestored("the user has another history by now")
         user.push(Waiting(incoming, operator, 0))
         try:
             async with asyncio.timeout(SECONDS):

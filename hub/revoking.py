@@ -141,6 +141,16 @@ class Revocations:
         finally:
             self._moving.discard(user)
 
+    def check_still(self, user: str) -> None:
+        """Let pass what is done to a user.
+
+        Raises:
+            BeingMoved: somebody moves the user just now.
+
+        """
+        if user in self._moving:
+            raise BeingMoved
+
     def check(self, grant: "Grant", device: str) -> None:
         """Let a token of a device pass.
 
@@ -148,8 +158,7 @@ class Revocations:
             Revoked, BeingMoved: it is turned away.
 
         """
-        if grant.user in self._moving:
-            raise BeingMoved
+        self.check_still(grant.user)
         if self._known:
             for subject in _subjects(grant, device):
                 if subject in self._known:

@@ -26,10 +26,10 @@ from hub.store.beside import known
 from hub.store.looking import devices, pushes, standing
 from hub.store.reading import head_of
 from hub.store.rows import NOTHING_LEFT, Leftovers
-from hub.store.staging import VISIBLE
 from protocol.diffs import Held, Key, Object, Stamp, Tombstone
 
-_NAMES: Final = f"SELECT name FROM users WHERE {VISIBLE} ORDER BY name"  # noqa: S608 - a constant
+_NAMES: Final = "SELECT name FROM users WHERE name >= ' ' ORDER BY name"
+# Who is on the way in or out has a name that begins with less (hub/store/staging.py).
 _USER: Final = "SELECT log_id, line FROM users WHERE user_no = ?"
 _DELETED_AT: Final = """
 SELECT deleted_at FROM objects WHERE user_no = ? AND model = ? AND id = ? AND fields IS NULL

@@ -13,8 +13,7 @@ from hub.store.errors import UserExists
 
 COMING: Final = "\0coming"
 GOING: Final = "\0going"
-VISIBLE: Final = "users.name >= ' '"
-"""A name begins with no control character (hub/names.py)."""
+"""A user's name begins with no control character (hub/names.py)."""
 STEP_ROWS: Final = 256
 """Rows that come or go in one transaction, about."""
 _RUNS: Final = 8

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ async def test_what_came_out_otherwise_is_shown_by_the_command(tmp_path: Path) -
 
 
 def command(bundle: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    words = [str(ROOT / "scripts/replay-bundle"), str(bundle), *more]
+    words = [sys.executable, str(ROOT / "scripts/replay-bundle"), str(bundle), *more]
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(
         words, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
