@@ -128,7 +128,7 @@ def free_port() -> int:
     return port
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_what_it_makes_serves_is_healthy_and_stops_when_told(tmp_path: Path) -> None:
     place = built(tmp_path)

@@ -43,7 +43,7 @@ def told() -> dict[str, Any]:
     return found
 
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
 
 def test_it_runs_as_its_own_user_and_only_it_reads_the_data(told: dict[str, Any]) -> None:

@@ -188,7 +188,7 @@ def test_a_word_that_means_nothing_is_refused_and_the_help_says_what_does(comman
 
 
 @needs_systemd
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_an_installation_is_whole_can_be_repeated_and_leaves_the_data_when_it_goes(
     tmp_path: Path,
