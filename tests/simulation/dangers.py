@@ -68,7 +68,7 @@ async def stall(world: Simulation) -> None:
 
 async def kill_person(world: Simulation) -> None:
     person = world.someone()
-    world.loop.after_steps(person.party, world.chance.randint(1, 60), person.kill)
+    world.loop.after_steps(person.party, world.chance.randint(1, 60), person.kill_unless_it_leaves)
     await asyncio.sleep(world.chance.random())
     person.kill()
     await asyncio.sleep(world.chance.random())
@@ -80,7 +80,7 @@ async def kill_behind_push(world: Simulation) -> None:
     person = world.someone()
     steps = world.chance.randint(1, 12)
     world.account.on_push[person.place] = lambda: world.loop.after_steps(
-        person.party, steps, person.kill
+        person.party, steps, person.kill_unless_it_leaves
     )
     person.urge(2)
     await asyncio.sleep(world.chance.random() * 2)

@@ -82,7 +82,7 @@ async def refused(world: Simulation, victim: Person) -> None:
     await asyncio.sleep(1.0)
     steps = world.chance.randint(2, 12)
     world.account.on_push[victim.place] = lambda: world.loop.after_steps(
-        victim.party, steps, victim.kill
+        victim.party, steps, victim.kill_unless_it_leaves
     )
     victim.is_offline = False
     await asyncio.sleep(4.0)

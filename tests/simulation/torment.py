@@ -95,7 +95,7 @@ async def unheard(world: Simulation, victim: Person) -> None:
         person.urge(1, world.chance.choice(("delete", "update")))
     steps = world.chance.randint(1, 12)
     world.account.on_push[victim.place] = lambda: world.loop.after_steps(
-        victim.party, steps, victim.kill
+        victim.party, steps, victim.kill_unless_it_leaves
     )
     victim.urge(3)
     await asyncio.sleep(1.0)
