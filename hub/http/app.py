@@ -66,7 +66,7 @@ async def listening(
     health, silent = Health(hub), Silent(hub.limits)
     whose = [knowing_peers(proxies_of(settings.edge), silent), of_pages(settings.pages)]
     runner = web.AppRunner(
-        make_app(hub, routes_of(hub, health, settings), whose),
+        make_app(hub, routes_of(hub, health, settings), REQUEST_SECONDS, whose),
         access_log=None,
         auto_decompress=False,  # nobody needs it, and a bomb would keep everybody waiting
         keepalive_timeout=IDLE_SECONDS,
@@ -128,12 +128,12 @@ def _admin_token(settings: Settings) -> Sequence[bytes]:
 
 
 def make_app(
-    hub: Hub,
-    routes: Sequence[web.RouteDef],
-    whose: Sequence[Middleware] = (),
-    seconds: float = REQUEST_SECONDS,
+    hub: Hub, routes: Sequence[web.RouteDef], seconds: float, whose: Sequence[Middleware] = ()
 ) -> web.Application:
-    """Some routes, and around them what holds for every request; `whose` asks who makes it."""
+    """Some routes, and around them what holds for every request; `whose` asks who makes it.
+
+    Each is answered within so many `seconds`.
+    """
     middlewares = [_numbered(hub.counts), _in_time(seconds), *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
     app.add_routes(routes)

@@ -47,7 +47,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     path = socket_of(data)
     health = Health(hub)
     runner = web.AppRunner(
-        make_app(hub, _routes(hub, health, data), seconds=moving.SECONDS),
+        make_app(hub, _routes(hub, health, data), moving.SECONDS),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,

@@ -255,7 +255,8 @@ async def test_a_hub_that_does_not_answer_is_told(
     lock.acquire()
     try:
         with socket.socket(socket.AF_UNIX) as silent:
-            silent.bind(str(control.socket_of(data)))
+            with control.short_name(control.socket_of(data)) as name:
+                silent.bind(name)
             silent.listen()
             found = (await asyncio.to_thread(look, data))["hub"]
         control.socket_of(data).unlink()

@@ -380,7 +380,7 @@ def test_each_message_and_each_endpoint_was_tried(tmp_path: Path) -> None:
     """One that is added is tried, too, or this fails."""
     messages = {kind.__struct_config__.tag for kind in get_args(FromDevice)}
     hub: Any = SimpleNamespace(limits=Limits(), counts=Counts())
-    app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path)))
+    app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path)), seconds=1.0)
     routes = {
         (route.method, getattr(route.resource, "canonical", "")) for route in app.router.routes()
     }
