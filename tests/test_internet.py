@@ -36,7 +36,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_a_hub_is_installed_from_the_lock_file_serves_and_is_backed_up(tmp_path: Path) -> None:
     making, *installing, secret, serving, token, backup = commands(PAGE)

@@ -19,6 +19,7 @@ from hub.store.reading import read_objects, user_no
 from protocol.diffs import Fields, Held, Key, Object, Tombstone, json_size
 from protocol.merge import apply
 from protocol.messages import decode_diffs
+from tests.folders import IN_MEMORY
 from tests.hub.fakes import START, inline
 from tests.hub.store.bench import ALL, pages, told, without_size
 from tests.hub.store.sqlite_bench import SqliteBench
@@ -222,7 +223,7 @@ def test_the_objects_are_the_fold_of_the_log_whatever_crashes_where(
     monkeypatch.setattr(folding, "STEP_ROWS", 1)
 
     async def live() -> None:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
             bench = SqliteBench(Path(folder), inline, folds=False)
             await bench.open()
             await live_through(bench, history)
