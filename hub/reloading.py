@@ -5,7 +5,6 @@ value, and is named in the log. Settings that are wrong change nothing at all.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from msgspec.structs import replace
 
+from hub.endless import meanwhile
 from hub.errors import HubError, SettingsError
 from hub.limits import Limits
 from hub.rates import Rates
@@ -118,13 +118,8 @@ class Reloading:
         self, asked: asyncio.Event, notifier: Notifier, status: Callable[[], str]
     ) -> AsyncIterator[None]:
         """Read them when asked to, for as long as this lasts."""
-        task = asyncio.create_task(self._keep_reloading(asked, notifier, status), name="reload")
-        try:
+        async with meanwhile(self._keep_reloading(asked, notifier, status), "reload"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_reloading(
         self, asked: asyncio.Event, notifier: Notifier, status: Callable[[], str]

@@ -18,6 +18,7 @@ from hub.auth.grants import KeyNotKnown, KeysNotHad
 from hub.auth.jwks import KeySet, NoKeySet, read_key_set
 from hub.auth.keys import ProvingKey
 from hub.auth.sources import FileSource, Source, SourceFailed, UrlSource
+from hub.endless import meanwhile
 from hub.errors import SettingsError, Unauthorized
 from hub.tokens import JwksPlace
 
@@ -125,13 +126,8 @@ class Keyring:
         """Have the keys, if they can be had, and keep them fresh for as long as this lasts."""
         if self.is_empty:
             await self.refresh()
-        task = asyncio.create_task(self.keep_fresh(), name="keys")
-        try:
+        async with meanwhile(self.keep_fresh(), "keys"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _read(self) -> bool:
         try:

@@ -6,12 +6,12 @@ seconds, and nothing where the process neither computes nor reads nor writes: it
 """
 
 import asyncio
-import contextlib
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+from hub.endless import meanwhile
 from hub.service.notifier import Notifier
 
 LOOK_SECONDS: Final = 5.0
@@ -45,13 +45,8 @@ async def asking_for_time(notifier: Notifier) -> AsyncIterator[None]:
     if not notifier.is_wanted:
         yield
         return
-    asking = asyncio.create_task(_ask(notifier), name="asking for time")
-    try:
+    async with meanwhile(_ask(notifier), "asking for time"):
         yield
-    finally:
-        asking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asking
 
 
 async def _ask(notifier: Notifier) -> None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from hub.edge import Edge
+from hub.endless import meanwhile
 from hub.errors import SettingsError
 
 WATCH_SECONDS: Final = 5.0
@@ -57,13 +58,8 @@ async def showing(edge: Edge) -> AsyncIterator["Identity | None"]:
         yield None
         return
     identity = Identity(edge.tls_cert_file, edge.tls_key_file)
-    watching = asyncio.create_task(identity.watch(), name="certificate")
-    try:
+    async with meanwhile(identity.watch(), "certificate"):
         yield identity
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
 
 
 class Pair(NamedTuple):
