@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -28,6 +28,7 @@ FORGED: Final = Secret("HS256", b"a secret that somebody made up, and long enoug
 HERS: Final = "only-ada-knows"
 """In every name and value of hers but the few that anybody may guess."""
 NOTES: Final = f"notes-{HERS}"
+Answers: TypeAlias = list[Any]
 OWN: Final = ("log_id", "epoch", "server_time", "expires", "utc_timestamp")
 """What differs from hub to hub and from moment to moment."""
 
@@ -171,6 +172,23 @@ def settings_in(folder: Path) -> Settings:
     admin.chmod(0o600)
     tokens = Tokens(admin_token_file=admin)
     return Settings(token_secret_file=secret, port=0, http_port=0, data=data, tokens=tokens)
+
+
+async def greeted(hub: ServedHub, token: str, device: str, **hello: Any) -> Answers:
+    """All that a hello is answered."""
+    async with talking(hub) as talk:
+        await talk.hello(token, device, **hello)
+        return await talk.answers()
+
+
+async def told(hub: ServedHub, *messages: Json, device: str = "phone") -> Answers:
+    """All that Mallory's device is told when it says this, and what he then is served anew."""
+    async with talking(hub) as talk:
+        await talk.hello(token("mallory"), device)
+        for message in messages:
+            await talk.say(**message)
+        answers = list(await talk.answers())
+    return answers + await greeted(hub, token("mallory"), "another")
 
 
 @asynccontextmanager
