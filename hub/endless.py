@@ -21,6 +21,12 @@ async def meanwhile(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator
     try:
         yield
     finally:
+        await stop(task)
+
+
+async def stop(task: asyncio.Task[Any] | None) -> None:
+    """Cancel a task, if there is one, and wait until it has ended."""
+    if task is not None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

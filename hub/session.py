@@ -14,10 +14,11 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from hub.addresses import Address
-from hub.auth import Grant, KeyNotKnown, KeysNotHad, Now
+from hub.auth import Grant, KeysNotHad, Now
 from hub.catchup import catch_up
 from hub.counts import Counts, Way
 from hub.door import Door
+from hub.endless import stop
 from hub.frames import ack_frame
 from hub.greeting import (
     Place,
@@ -32,6 +33,7 @@ from hub.limits import Limits
 from hub.link import Link
 from hub.pace import Pace
 from hub.refusal import Refusal
+from hub.renewal import Renewal
 from hub.revoking import TurnedAway
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
@@ -90,6 +92,8 @@ class Session:
 
     _user: User
     """Whose device it is; known once the session has greeted it."""
+    _renewal: Renewal
+    """The same of the tokens that it brings later."""
 
     def __init__(self, link: Link, services: Services, address: Address, number: int = 0) -> None:
         self.link = link
@@ -105,7 +109,6 @@ class Session:
         self.closing_since: float | None = None
         self._services = services
         self._catching_up: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
         self._held: list[Waiting] = []
         self._was_live = False
         self._late_pong: str | msgspec.UnsetType | None = None
@@ -132,7 +135,7 @@ class Session:
         try:
             yield
         except Refusal as refusal:
-            self.end(refusal.reason, str(refusal), refusal.push_id)
+            self._refuse(refusal)
         except StoreFailed:
             self.end(closing.SERVER_BUSY, "the store failed; try again later")
         finally:
@@ -170,6 +173,9 @@ class Session:
     async def _serve(self, hello: Hello, grant: Grant, user: User) -> None:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
+        self._renewal = Renewal(
+            self._services.door, user.name, self.device, self._take_grant, self._refuse
+        )
         self._pace.pay_from(user.bucket)
         bind_contextvars(user=user.name, device=hello.device)
         try:
@@ -181,8 +187,8 @@ class Session:
                 await self.link.listen(self.take)
         finally:
             user.leave(self.device, self)
-            await _stop(self._renewing)
-            await _stop(self._catching_up)
+            await self._renewal.stop()
+            await stop(self._catching_up)
 
     async def _greet(self, hello: Hello, grant: Grant, user: User) -> None:
         """Answer the hello. Under the lock nothing is stored: the older socket is fenced off."""
@@ -246,7 +252,7 @@ class Session:
             self._pay(len(message.diffs) if isinstance(message, Push) else 1)
             self._take(message, len(frame))
         except Refusal as refusal:
-            self.end(refusal.reason, str(refusal), refusal.push_id)
+            self._refuse(refusal)
             return
         if self._is_crowded() or self._pace.is_slowed:
             self._is_paused = True
@@ -267,7 +273,7 @@ class Session:
             case Ping():
                 self._answer(message)
             case Auth():
-                self._renew(message)
+                self._renewal.renew(message.token)
             case Hello():
                 raise Refusal(closing.BAD_MESSAGE, "a second hello")
 
@@ -327,29 +333,6 @@ class Session:
         clock = min(message.logical_clock, self._user.head)
         self._services.store.received(self.user_name, self.device, clock)
         self._told = {name: at for name, at in self._told.items() if at > clock}
-
-    def _renew(self, message: Auth) -> None:
-        """Take a fresh token. What the device says meanwhile does not wait for its issuer."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-        door = self._services.door
-        try:
-            self._take_grant(door.renew(message.token, self.user_name, self.device))
-        except KeyNotKnown:
-            self._renewing = asyncio.create_task(self._renew_later(message), name="renewal")
-
-    async def _renew_later(self, message: Auth) -> None:
-        """Ask the issuer for the key, for as long as the token before this one counts."""
-        door = self._services.door
-        while not self.is_closed:
-            try:
-                grant = await door.renew_later(message.token, self.user_name, self.device)
-                self._take_grant(grant)
-            except KeysNotHad:
-                continue
-            except Refusal as refusal:
-                self.end(refusal.reason, str(refusal))
-            return
 
     def _take_grant(self, grant: Grant) -> None:
         self.grant = grant
@@ -458,6 +441,9 @@ class Session:
         self._services.counts.closed[reason.code] += 1
         logger.info("closed", **self.who, code=reason.code, reason=message)
 
+    def _refuse(self, refusal: Refusal) -> None:
+        self.end(refusal.reason, str(refusal), refusal.push_id)
+
     @property
     def who(self) -> dict[str, str | int]:
         """Whose session it is, for the log; where from, as long as nobody knows."""
@@ -485,10 +471,3 @@ class Session:
         if self._is_paused and (self.is_closed or not is_held_up):
             self._is_paused = False
             self.link.resume()
-
-
-async def _stop(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

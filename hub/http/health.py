@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from hub.endless import stop
 from hub.hub import Hub
 from hub.store.errors import StoreFailed
 from hub.store.interface import Sizes
@@ -45,10 +46,7 @@ class Health:
         try:
             yield
         finally:
-            if self._question is not None:
-                self._question.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._question
+            await stop(self._question)
 
     def _ask(self) -> asyncio.Task[Sizes | None]:
         if self._question is None or self._question.done():

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from hub.addresses import Address, Addresses
+from hub.endless import meanwhile
 from hub.tls.front import tls_options
 from hub.tls.identity import Shows
 from hub.websocket.connection import WebSocketLink
@@ -64,15 +65,12 @@ class Listener:
         self._server = await loop.create_server(
             self._arrive, **where, backlog=BACKLOG, **self._options
         )
-        watching = loop.create_task(self._keep_alive.run(), name="keep-alive")
-        try:
-            address, number = self._server.sockets[0].getsockname()[:2]
-            yield address, number
-        finally:
-            self.close()
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+        async with meanwhile(self._keep_alive.run(), "keep-alive"):
+            try:
+                address, number = self._server.sockets[0].getsockname()[:2]
+                yield address, number
+            finally:
+                self.close()
 
     def keep_to(self, terms: Terms, ping_seconds: float, ping_timeout_seconds: float) -> None:
         """Have whoever comes from now on keep to these terms, and all be pinged so."""

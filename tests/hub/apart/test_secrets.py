@@ -45,13 +45,13 @@ VALUE: Final = f"what-a-user-wrote-{MARK}"
 FORGER: Final = f"a-forgers-own-{MARK}-secret-and-long-enough"
 HIDDEN: Final = f"claim-{MARK}"
 BUGS: Final = """
-import hub.session, hub.http.app
+import hub.renewal, hub.http.app
 from hub.cli import main
 
 def fail(*secrets, **more):
     raise RuntimeError("a bug")
 
-hub.session.Session._renew = fail
+hub.renewal.Renewal.renew = fail
 hub.http.app.Health.trouble = fail
 main()
 """
