@@ -144,6 +144,16 @@ async def reached(data: Path) -> None:
         NotReached: it did not.
 
     """
+    await metrics_of(data)
+
+
+async def metrics_of(data: Path) -> str:
+    """The metrics of the hub that serves a file, as text.
+
+    Raises:
+        NotReached: it did not answer.
+
+    """
     try:
         with short_name(socket_of(data)) as name:
             async with (
@@ -152,6 +162,7 @@ async def reached(data: Path) -> None:
                 session.get(f"http://hub{metrics.PATH}") as response,
             ):
                 response.raise_for_status()
+                return await response.text()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise NotReached(f"it did not answer at its socket ({error or 'too slow'})") from None
 
