@@ -18,8 +18,8 @@ import structlog
 from aiohttp import web
 
 from hub.errors import HubError
-from hub.http import admin, metrics, moving
-from hub.http.app import LINGER_SECONDS, make_app
+from hub.http import admin, metrics
+from hub.http.app import LINGER_SECONDS, REQUEST_SECONDS, make_app
 from hub.http.bearer import Anybody
 from hub.http.health import Health
 from hub.hub import Hub
@@ -47,7 +47,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     path = socket_of(data)
     health = Health(hub)
     runner = web.AppRunner(
-        make_app(hub, _routes(hub, health, data), moving.SECONDS),
+        make_app(hub, _routes(hub, health, data), REQUEST_SECONDS),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
@@ -63,8 +63,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
 
 def _routes(hub: Hub, health: Health, data: Path) -> Sequence[web.RouteDef]:
     anybody = Anybody()
-    operators = *admin.routes(hub, data, anybody), *moving.routes(hub, data)
-    return *operators, *metrics.routes(hub, health, anybody)
+    return *admin.routes(hub, data, anybody), *metrics.routes(hub, health, anybody)
 
 
 @asynccontextmanager

@@ -11,7 +11,18 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 
 from hub import logs
-from hub.exports import Bundle, End, EndOfUser, Export, Line, NotAnExport, User, read_line
+from hub.exports import (
+    VERSION,
+    Bundle,
+    End,
+    EndOfUser,
+    Export,
+    Line,
+    NotAnExport,
+    User,
+    encode_line,
+    read_line,
+)
 from hub.http.control import tell as tell_hub
 from hub.http.moving import IMPORT, SECONDS
 from hub.loading import load_for_file
@@ -163,5 +174,8 @@ async def _through_the_hub(
 
 
 async def _bytes(texts: Iterator[Text]) -> AsyncIterator[bytes]:
+    """An export of this user alone."""
+    yield encode_line(Export(version=VERSION, exported_at=0))
     for each in texts:
         yield each.text
+    yield encode_line(End(users=1))
