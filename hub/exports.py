@@ -156,7 +156,8 @@ def read_line(text: bytes, number: int) -> Line:
     try:
         line: Line = _decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise NotAnExport(f"line {number} is none of an export: {error}") from None
+        known = "; name a file that mobync-hub export has written" if number == 1 else ""
+        raise NotAnExport(f"line {number} is none of an export: {error}{known}") from None
     if number == 1 and not isinstance(line, Export):
         raise NotAnExport("line 1 is not that of an export; is it another file?")
     if isinstance(line, Export) and line.version > VERSION:

@@ -23,7 +23,8 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
 
     """
     if not path.is_file():
-        raise StoreFailed(f"{path} is not there: name the hub's file with --data")
+        found = "no file" if path.exists() else "not there"
+        raise StoreFailed(f"{path} is {found}: name the hub's file with --data")
     check(path)
     try:
         with contextlib.closing(connect(path, "ro")) as connection:

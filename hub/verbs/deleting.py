@@ -15,7 +15,7 @@ from hub import logs
 from hub.http.control import tell
 from hub.http.moving import DELETE, SECONDS, Whom
 from hub.loading import load_for_file
-from hub.logs import printable
+from hub.names import printable
 from hub.progress import for_whom_it_is, silent
 from hub.revoking import Revocation
 from hub.server import open_store

@@ -14,11 +14,12 @@ from typing import IO, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hub.logs import printable
+from hub.names import printable
 from hub.store.explaining import EditRow
 
 T = TypeVar("T")
@@ -92,8 +93,13 @@ def _copy_out(lines: IO[bytes]) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Cells]) -> Table:
-    """A table of texts as they are; none of them is markup."""
-    made = Table(*heads)
+    """A table of texts as they are; none of them is markup, and none is cut.
+
+    A name that does not fit goes on in the next line: whoever asks on needs all of it.
+    """
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        made.add_column(head, overflow="fold")
     for row in rows:
         made.add_row(*(Text(printable(cell)) for cell in row))
     return made

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hub.errors import HubError
 from hub.exports import Bundle, Line, read_line
-from hub.logs import printable
+from hub.names import printable
 from scripts.bundling.replaying import Verdict, read_bundle, replay
 
 
