@@ -50,6 +50,8 @@ def known(connection: sqlite3.Connection, user: str) -> int:
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     version = value_of(connection, "user_version")
+    if not version:
+        raise StoreFailed(f"{path} is empty: a hub makes its tables when it starts first")
     if version < VERSION:
         raise StoreFailed(
             f"{path} has format {version}, and this verb reads format {VERSION}: serve it once "

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from rich.console import Console
 
@@ -33,7 +33,12 @@ from hub.store.beside import looking
 from hub.store.errors import FileInUse, StoreFailed, UserExists
 from hub.store.interface import Store
 from hub.store.reading import user_no
-from hub.verbs.output import is_for_programs, line, write_line
+from hub.verbs.output import explained_if_stopped, is_for_programs, line, write_line
+
+STOPPED: Final = (
+    "Stopped. Users that were told of here are in; of the one under way nothing is, and who had "
+    "that name before is as before. Give what is left again."
+)
 
 
 class Text(NamedTuple):
@@ -66,7 +71,7 @@ def bring(
     logs.configure("warning", "auto")
     settings = load_for_file({"data": data, "config": config}, os.environ)
     show = _write if is_for_programs(as_json=as_json) else _print
-    with for_whom_it_is(silent)() as tell:
+    with explained_if_stopped(STOPPED), for_whom_it_is(silent)() as tell:
         users = _check(source, tell)
         if not replace:
             _check_new(users, settings.data)

@@ -6,7 +6,8 @@ is there byte for byte.
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -31,6 +32,16 @@ SPOOLED_BYTES: Final = 16 * 2**20
 """Bytes of lines that are kept in memory before they go to a file."""
 _LONGEST_VALUE: Final = 200
 _UNITS: Final = ((86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1_000, "s"))
+
+
+@contextmanager
+def explained_if_stopped(words: str) -> Iterator[None]:
+    """Say what it means, if somebody stops this with Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(line(words))
+        raise
 
 
 def is_for_programs(*, as_json: bool) -> bool:

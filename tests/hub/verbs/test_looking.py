@@ -234,6 +234,8 @@ def test_a_file_that_is_not_there_or_is_older_is_explained(
 ) -> None:
     assert "none.db is not there" in verb(tmp_path / "none.db", *words).stderr
     assert f"{tmp_path} is no file" in verb(tmp_path, *words).stderr
+    (tmp_path / "new.db").touch()
+    assert "new.db is empty: a hub makes" in verb(tmp_path / "new.db", *words).stderr
     old = Path(shutil.copy(FILES / f"hub-{VERSION - 1}.sqlite", tmp_path / "old.db"))
     done = verb(old, *words)
     assert done.exit_code == 1
