@@ -8,6 +8,7 @@ import rich_click as click
 
 from hub.loading import data_file
 from hub.progress import for_whom_it_is, quarters
+from hub.verbs.output import size
 
 NICENESS: Final = 10
 """How far a backup stands back behind the hub that serves meanwhile."""
@@ -21,7 +22,7 @@ def back_up(target: Path, data: str | None, config: str | None, *, force: bool) 
     os.nice(NICENESS)
     with for_whom_it_is(quarters)() as tell:
         copied = copying.back_up(source, target, tell, force=force)
-    click.echo(f"{target}: {_size(copied.bytes)}, checked, up to row {copied.last_row} of the log")
+    click.echo(f"{target}: {size(copied.bytes)}, checked, up to row {copied.last_row} of the log")
 
 
 def restore(copy: Path, data: str | None, config: str | None) -> None:
@@ -44,7 +45,3 @@ def restore(copy: Path, data: str | None, config: str | None) -> None:
         "Start the hub. Devices that have seen more than the copy holds begin again from it, give "
         "back what it lacks, and send what they had not yet sent; all others go on."
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MB"

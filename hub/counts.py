@@ -15,7 +15,7 @@ from hub.store.interface import Stored
 from hub.user import Waiting
 
 if TYPE_CHECKING:
-    from hub.errors import Doubt
+    from hub.errors import Doubt, HandshakeFault
 
 SECONDS: Final = (
     *(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032),
@@ -71,6 +71,8 @@ class Counts:
 
     def __init__(self) -> None:
         self.connections = 0
+        self.handshakes_refused: Counter[HandshakeFault] = Counter()
+        """Connections that did not become WebSockets; who leaves by himself is not among them."""
         self.closed: Counter[int] = Counter()
         """Connections that the hub closed, by the code."""
         self.unauthorized: Counter[Doubt] = Counter()
@@ -108,6 +110,10 @@ class Counts:
         """From a group's being durable to the last live device having its frames in the socket."""
         self.loop_lag_seconds = Spread(SECONDS)
         """How late the sweep, which is due each second, comes."""
+
+    def refused_handshake(self, fault: "HandshakeFault") -> None:
+        """Count a connection that did not become a WebSocket."""
+        self.handshakes_refused[fault] += 1
 
     def handed_out(
         self, run: Sequence[Waiting], stored: Sequence[Stored | None], now: float

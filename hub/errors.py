@@ -18,6 +18,18 @@ Doubt: TypeAlias = Literal[
     "operator",
 ]
 """Why a token does not count, for the hub's own account."""
+HandshakeFault: TypeAlias = Literal[
+    "path",
+    "origin",
+    "not_upgraded",
+    "subprotocol",
+    "malformed",
+    "too_large",
+    "too_slow",
+    "crowded",
+    "tls",
+]
+"""Why a connection does not become a WebSocket, likewise."""
 
 
 class HubError(Exception):

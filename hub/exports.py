@@ -6,7 +6,7 @@ and by its pushes; its own `end of user` counts them, so that nothing is taken t
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Raw
@@ -26,6 +26,8 @@ from protocol.diffs import (
 VERSION: Final = 1
 Stamped: TypeAlias = tuple[Integer, Integer, str, tuple[str, ...]]
 """A clock, a timestamp and a device, and the fields that were last set so."""
+Standing: TypeAlias = Literal["serves", "does not answer", "is stopped"]
+"""What a hub was doing when a bundle of it was made."""
 
 
 class NotAnExport(HubError):
@@ -44,11 +46,16 @@ class Export(_Line, frozen=True, tag="export"):
 
 
 class Bundle(_Line, frozen=True, tag="bundle"):
-    """What of a hub helps to understand an export of it that comes behind this line."""
+    """What of a hub helps to understand an export of it that comes behind this line.
+
+    `metrics` are lines of Prometheus' text, of a hub that `serves`; of another there are none.
+    """
 
     made_at: Integer
     versions: Mapping[str, str]
     settings: Mapping[str, str]
+    hub: Standing = "is stopped"
+    metrics: tuple[str, ...] = ()
 
 
 class User(_Line, frozen=True, tag="user"):
@@ -149,7 +156,8 @@ def read_line(text: bytes, number: int) -> Line:
     try:
         line: Line = _decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise NotAnExport(f"line {number} is none of an export: {error}") from None
+        known = "; name a file that mobync-hub export has written" if number == 1 else ""
+        raise NotAnExport(f"line {number} is none of an export: {error}{known}") from None
     if number == 1 and not isinstance(line, Export):
         raise NotAnExport("line 1 is not that of an export; is it another file?")
     if isinstance(line, Export) and line.version > VERSION:

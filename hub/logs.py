@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 from structlog.types import Processor
 
+from hub.names import printable
 from hub.settings import LogFormat, LogLevel
 
 _PEERS_FAULT: Final = (EOFError, ConnectionError, TimeoutError)
@@ -73,11 +74,6 @@ def _printable(_logger: object, _method: str, event: MutableMapping[str, Any]) -
     return {
         key: printable(value) if isinstance(value, str) else value for key, value in event.items()
     }
-
-
-def printable(text: str) -> str:
-    """A text that moves no cursor and turns no letter around, whoever wrote it."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _quieten(level: int) -> None:

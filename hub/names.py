@@ -1,4 +1,4 @@
-"""The names of users and tokens."""
+"""The names of users and tokens, and how what others wrote is shown."""
 
 from typing import Final
 from unicodedata import category
@@ -21,3 +21,8 @@ def name_of(value: object, what: str, most: int) -> str:
     if any(category(character) in ("Cc", "Cs") for character in value):
         raise Unauthorized(f"{what} has a character that is no text")
     return value
+
+
+def printable(text: str) -> str:
+    """A text that moves no cursor and turns no letter around, whoever wrote it."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import rich_click as click
@@ -17,22 +16,41 @@ from hub import logs
 from hub.http.admin import Order, as_row
 from hub.http.control import order
 from hub.loading import data_file
+from hub.names import printable
 from hub.progress import for_whom_it_is, quarters
 from hub.revoking import Revocation, of_subject
 from hub.server import now
 from hub.store.errors import FileInUse
 from hub.store.revocations import change_file, erase, read_file, write
+from hub.verbs.output import Cells, is_for_programs, moment, table, write_line
 
 
-def change(names: Sequence[str], data: Path, until: int | None, *, undo: bool) -> None:
+class Done(NamedTuple):
+    """What became of it: how many connections ended; None: the hub is stopped.
+
+    `changed` is whether somebody is let in who was not.
+    """
+
+    revoked: bool
+    closed: int | None = None
+    changed: bool = True
+
+
+def change(
+    names: Sequence[str], data: Path, until: int | None, *, undo: bool, as_json: bool
+) -> None:
     """Revoke a user, a device or a token, or undo that; through the hub if it serves."""
     what = _revocation(names, until)
     logs.configure("info", "auto")  # an upgrade of the file tells what it does
     try:
-        told = _in_the_file(what, data, undo=undo)
+        done = _in_the_file(what, data, undo=undo)
     except FileInUse:
-        told = _through_the_hub(what, data, undo=undo)
-    click.echo(told)
+        done = _through_the_hub(what, data, undo=undo)
+    if as_json:
+        who = {name: of for name, of in as_row(what).items() if name != "at"}
+        write_line({**who, **done._asdict()})
+    else:
+        click.echo(printable(_in_words(what, done)))
 
 
 def _revocation(names: Sequence[str], until: int | None) -> Revocation:
@@ -49,34 +67,36 @@ def _revocation(names: Sequence[str], until: int | None) -> Revocation:
     raise click.UsageError("name one of: user USER, device USER DEVICE, token ID")
 
 
-def _in_the_file(what: Revocation, data: Path, *, undo: bool) -> str:
+def _in_the_file(what: Revocation, data: Path, *, undo: bool) -> Done:
     work = partial(erase, what) if undo else partial(write, what, now())
     changed = change_file(data, work, now(), for_whom_it_is(quarters))
-    if undo:
-        return _undone(what, changed=bool(changed))
-    return f"{what.words} is revoked; the hub is stopped, and will refuse it when it serves"
+    return Done(revoked=False, changed=bool(changed)) if undo else Done(revoked=True)
 
 
-def _through_the_hub(what: Revocation, data: Path, *, undo: bool) -> str:
+def _through_the_hub(what: Revocation, data: Path, *, undo: bool) -> Done:
     request = Order(what.user, what.device, what.token, what.until, undo)
     answer = asyncio.run(order(data, request))
     if undo:
-        return _undone(what, changed=answer["changed"])
-    return f"{what.words} is revoked, and {_connections(answer['closed'])} of it ended"
+        return Done(revoked=False, changed=answer["changed"])
+    return Done(revoked=True, closed=answer["closed"])
 
 
-def _undone(what: Revocation, *, changed: bool) -> str:
-    return f"{what.words} is {'let in again' if changed else 'not revoked'}"
+def _in_words(what: Revocation, done: Done) -> str:
+    if not done.revoked:
+        return f"{what.words} is {'let in again' if done.changed else 'not revoked'}"
+    if done.closed is None:
+        return f"{what.words} is revoked; the hub is stopped, and will refuse it when it serves"
+    return f"{what.words} is revoked, and {_connections(done.closed)} of it ended"
 
 
 def _connections(count: int) -> str:
     return "1 connection" if count == 1 else f"{count} connections"
 
 
-def show(data: Path) -> None:
+def show(data: Path, *, as_json: bool) -> None:
     """A table for people, JSON Lines for programs."""
     revocations = read_file(data)
-    if not sys.stdout.isatty():
+    if is_for_programs(as_json=as_json):
         for each in revocations:
             click.echo(orjson.dumps(as_row(each)).decode())
         return
@@ -85,15 +105,13 @@ def show(data: Path) -> None:
 
 def table_of(revocations: Sequence[Revocation]) -> Table:
     """One row for each that is revoked."""
-    table = Table("Kind", "User", "Device", "Token", "Since", "Kept until")
-    for each in revocations:
-        until = "for ever" if each.until is None else _time(each.until)
-        table.add_row(each.kind, each.user, each.device, each.token, _time(each.at), until)
-    return table
+    heads = "Kind", "User", "Device", "Token", "Since", "Kept until"
+    return table(heads, map(_cells, revocations))
 
 
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _cells(each: Revocation) -> Cells:
+    until = "for ever" if each.until is None else moment(each.until)
+    return each.kind, each.user, each.device, each.token, moment(each.at), until
 
 
 def file_of(data: str | None, config: str | None) -> Path:

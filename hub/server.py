@@ -237,6 +237,7 @@ def listener_for(hub: Hub, settings: Settings, identity: Identity | None = None)
         hub.serve,
         terms_of(settings),
         hub.addresses,
+        hub.counts.refused_handshake,
         max_handshakes=limits.max_ungreeted,
         ping_seconds=limits.ping_seconds,
         ping_timeout_seconds=limits.ping_timeout_seconds,

@@ -75,7 +75,8 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(
             description="Whoever shows the token in this file (32 bytes up) may revoke, look at "
-            "what users have, and bring lost values back, below /admin/; without it that is off.",
+            "what users have, bring lost values back, and export, import and delete whole users, "
+            "below /admin/; without it that is off.",
         ),
     ] = None
 

@@ -221,6 +221,9 @@ FIRING: Final = {
         'mobync_rejected_diffs_total{instance="h", code="invalid_diff"}': "0+120x60"
     },
     "ManyAreTurnedAway": {'mobync_rate_limited_total{instance="h", effect="refused"}': "0+120x60"},
+    "ManyHandshakesAreRefused": {
+        'mobync_handshakes_refused_total{instance="h", reason="origin"}': "0+120x60"
+    },
     "FilesRunOut": {
         'process_open_fds{job="mobync-hub", instance="h"}': "900x60",
         'process_max_fds{job="mobync-hub", instance="h"}': "1000x60",

@@ -34,9 +34,10 @@ BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, A
 USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
 EXPORT, IMPORT, DELETE, COMPACT, BUNDLE, REPLAY = range(16, 22)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(22, 28)
-DRY_RUN, INSTALL, DRILL = range(28, 31)
-METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(36, 42)
-DOCTOR, DOCTOR_JSON = 42, 43
+EXPORT_OVER_HTTP, IMPORT_OVER_HTTP = 28, 29
+DRY_RUN, INSTALL, DRILL = range(30, 33)
+METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(38, 44)
+DOCTOR, DOCTOR_JSON = 44, 45
 
 
 def command(number: int) -> str:
@@ -67,6 +68,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["scripts/replay-bundle", "for-support.jsonl"],
         ["mobync-hub", "serve"],
         *[["mobync-hub", "revoke"]] * 5,
+        *[["curl", "--fail"]] * 2,
         ["scripts/systemd/install", "--dry-run"],
         ["sudo", "scripts/systemd/install"],
         ["scripts/upgrade-drill"],
@@ -227,6 +229,21 @@ def test_a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_agai
     assert "alice is let in again" in run(command(REINSTATE), tmp_path, PATH=PATH)
     with running(command(SERVE_KEYS), tmp_path, PATH=PATH) as up:
         assert [come(up, *each) for each in comers] == ["welcome", *refused[1:]]
+
+
+def test_a_user_is_exported_and_brought_in_over_http(tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("x" * 32 + "\n")
+    (tmp_path / "admin.token").chmod(0o600)
+    serve = "mobync-hub serve --dev --admin-token-file admin.token --data hub.db"
+    with running(serve, tmp_path, PATH=PATH) as up:
+        push(up, "kept", path=tmp_path / "phone.db")
+        for number in (EXPORT_OVER_HTTP, IMPORT_OVER_HTTP):
+            here = command(number).replace("http://127.0.0.1:8766", up.split()[2])
+            out = run(here, tmp_path, PATH=PATH)
+            push(up, f"later {number}", path=tmp_path / "phone.db")
+    assert '"kind":"end"' in (tmp_path / "alice.jsonl").read_text()
+    assert json.loads(out)["objects"] == 1
+    assert {each["id"] for each in rows(OBJECTS, tmp_path)} == {"kept", f"later {IMPORT_OVER_HTTP}"}
 
 
 def test_the_metrics_are_read_with_their_token_and_by_the_socket(tmp_path: Path) -> None:

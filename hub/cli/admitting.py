@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
-from hub.cli.group import explained, with_data, with_help
+from hub.cli.group import explained, with_data, with_help, with_json
 
 if TYPE_CHECKING:
     from hub.auth import Secret, SigningKey
@@ -30,6 +30,7 @@ Examples
 @with_help(_REVOKE_FOOTER)
 @click.argument("names", metavar="[user USER | device USER DEVICE | token ID]", nargs=-1)
 @with_data
+@with_json
 @click.option("--undo", is_flag=True, help="Let them in again.")
 @click.option("--list", "as_list", is_flag=True, help="Show who is revoked.")
 @click.option(
@@ -42,6 +43,7 @@ def revoke(
     undo: bool,  # noqa: FBT001 - click gives it by name
     as_list: bool,  # noqa: FBT001
     expires: str | None,
+    as_json: bool,  # noqa: FBT001
 ) -> None:
     """Turn away a user, a device of a user, or the token of an id (jti).
 
@@ -54,9 +56,9 @@ def revoke(
     with explained():
         path = command.file_of(data, config)
         if as_list:
-            command.show(path)
+            command.show(path, as_json=as_json)
         else:
-            command.change(names, path, until, undo=undo)
+            command.change(names, path, until, undo=undo, as_json=as_json)
 
 
 @click.command()

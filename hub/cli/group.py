@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hub.errors import HubError, SettingsError, Unauthorized
+from hub.names import printable
 from hub.settings import DEFINITIONS, GROUPS, Definition
 
 FAILED: Final = 1
@@ -98,7 +99,7 @@ def explained() -> Iterator[None]:
 
 def _stop(code: int, problem: str, more: dict[str, str]) -> Never:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("mobync-hub: ", "bold red"), problem))
+    console.print(Text.assemble(("mobync-hub: ", "bold red"), printable(problem)))
     for name, value in more.items():
-        console.print(Text.assemble((f"  {name}: ", "dim"), value))
+        console.print(Text.assemble((f"  {name}: ", "dim"), printable(value)))
     sys.exit(code)

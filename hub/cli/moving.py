@@ -122,9 +122,9 @@ def compact(data: str | None, config: str | None, as_json: bool) -> None:  # noq
 def bundle(target: Path, user: str, data: str | None, config: str | None) -> None:
     """Write what helps to understand a divergence to TARGET, and nothing that a user wrote.
 
-    The versions, the settings without names, files and secrets, and all of USER with each name and
-    value replaced by another of its kind and size, the same by the same; so it merges as the true
-    one does. A developer replays it with scripts/replay-bundle.
+    The versions, the settings without names, files and secrets, the metrics of a hub that serves,
+    and all of USER with each name and value replaced by another of its kind and size, the same by
+    the same; so it merges as the true one does. A developer replays it with scripts/replay-bundle.
     """
     from hub.verbs import bundling  # noqa: PLC0415 - so that the help need not wait for it
 

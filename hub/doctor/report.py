@@ -15,7 +15,7 @@ from rich.text import Text
 from hub import logs
 from hub.doctor.examination import examination
 from hub.doctor.findings import Finding, Verdict, exit_code
-from hub.logs import printable
+from hub.names import printable
 
 NICENESS: Final = 10
 """How far it stands back behind the hub that serves meanwhile."""

@@ -9,7 +9,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from hub.http import repairs
+from hub.http import moving, repairs
 from hub.http.bearer import Guard
 from hub.hub import Hub
 from hub.revoking import Revocation, of_subject
@@ -40,7 +40,7 @@ def routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
     """What answers whom the guard lets pass; `data` is the hub's file."""
     desk = AdminDesk(hub, guard)
     own = web.post(PATH, desk.revoke), web.get(PATH, desk.revoked)
-    return *own, *repairs.routes(hub, data, guard)
+    return *own, *repairs.routes(hub, data, guard), *moving.routes(hub, data, guard)
 
 
 class AdminDesk:

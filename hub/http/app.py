@@ -25,7 +25,7 @@ from hub.addresses import TooManyFromThere
 from hub.counts import Counts
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
-from hub.http import admin, metrics
+from hub.http import admin, metrics, moving
 from hub.http.answers import address_of, as_json, refusal
 from hub.http.bearer import Bearers, read_token
 from hub.http.health import Health
@@ -132,7 +132,7 @@ def make_app(
 ) -> web.Application:
     """Some routes, and around them what holds for every request; `whose` asks who makes it.
 
-    Each is answered within so many `seconds`.
+    Each is answered within so many `seconds`, but for those that move whole users.
     """
     middlewares = [_numbered(hub.counts), _in_time(seconds), *whose, _as_json]
     app = web.Application(middlewares=middlewares, client_max_size=hub.limits.max_body_bytes)
@@ -210,7 +210,7 @@ def _in_time(seconds: float) -> Middleware:
     @web.middleware
     async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(moving.SECONDS if _moves(request) else seconds):
                 response = await handler(request)
         except TimeoutError:
             response = _too_late(request)
@@ -272,6 +272,11 @@ def _route(request: web.Request) -> str:
     """Which of the hub's own addresses it is; what a peer wrote there may be a token."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
+
+
+def _moves(request: web.Request) -> bool:
+    """Whether it is about whole users, who may be large; strangers are refused there at once."""
+    return _route(request) in moving.PATHS
 
 
 def _retry_after(seconds: float | None) -> Mapping[str, str] | None:

@@ -18,8 +18,8 @@ import structlog
 from aiohttp import web
 
 from hub.errors import HubError
-from hub.http import admin, metrics, moving
-from hub.http.app import LINGER_SECONDS, make_app
+from hub.http import admin, metrics
+from hub.http.app import LINGER_SECONDS, REQUEST_SECONDS, make_app
 from hub.http.bearer import Anybody
 from hub.http.health import Health
 from hub.hub import Hub
@@ -47,7 +47,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
     path = socket_of(data)
     health = Health(hub)
     runner = web.AppRunner(
-        make_app(hub, _routes(hub, health, data), moving.SECONDS),
+        make_app(hub, _routes(hub, health, data), REQUEST_SECONDS),
         access_log=None,
         lingering_time=LINGER_SECONDS,
         shutdown_timeout=1.0,
@@ -63,8 +63,7 @@ async def controlled(hub: Hub, data: Path) -> AsyncIterator[None]:
 
 def _routes(hub: Hub, health: Health, data: Path) -> Sequence[web.RouteDef]:
     anybody = Anybody()
-    operators = *admin.routes(hub, data, anybody), *moving.routes(hub, data)
-    return *operators, *metrics.routes(hub, health, anybody)
+    return *admin.routes(hub, data, anybody), *metrics.routes(hub, health, anybody)
 
 
 @asynccontextmanager
@@ -144,6 +143,16 @@ async def reached(data: Path) -> None:
         NotReached: it did not.
 
     """
+    await metrics_of(data)
+
+
+async def metrics_of(data: Path) -> str:
+    """The metrics of the hub that serves a file, as text.
+
+    Raises:
+        NotReached: it did not answer.
+
+    """
     try:
         with short_name(socket_of(data)) as name:
             async with (
@@ -152,6 +161,7 @@ async def reached(data: Path) -> None:
                 session.get(f"http://hub{metrics.PATH}") as response,
             ):
                 response.raise_for_status()
+                return await response.text()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise NotReached(f"it did not answer at its socket ({error or 'too slow'})") from None
 

@@ -32,13 +32,17 @@ _STATUSES: Final[Mapping[type[Exception], HTTPStatus]] = {
 
 
 async def answered(
-    request: web.Request, guard: Guard, work: Coroutine[Any, Any, Said]
-) -> web.Response:
-    """The answer that some work gives to whom the guard lets pass, or what was wrong."""
+    request: web.Request, guard: Guard, work: Coroutine[Any, Any, Said | web.StreamResponse]
+) -> web.StreamResponse:
+    """The answer that some work gives to whom the guard lets pass, or what was wrong.
+
+    Work that has answered by itself gives that.
+    """
     with contextlib.closing(work):
         guard.check(request)
         try:
-            return _answer({"success": True, **await work})
+            said = await work
+            return _answer({"success": True, **said}) if isinstance(said, dict) else said
         except tuple(_STATUSES) as error:
             told = {"success": False, "message": str(error)}
             return _answer(told, _STATUSES[type(error)])

@@ -88,27 +88,27 @@ class RepairDesk:
         self._data = data
         self._guard = guard
 
-    async def users(self, request: web.Request) -> web.Response:
+    async def users(self, request: web.Request) -> web.StreamResponse:
         """All users."""
         return await answered(request, self._guard, self._users())
 
-    async def devices(self, request: web.Request) -> web.Response:
+    async def devices(self, request: web.Request) -> web.StreamResponse:
         """A user's devices."""
         return await answered(request, self._guard, self._devices(request))
 
-    async def objects(self, request: web.Request) -> web.Response:
+    async def objects(self, request: web.Request) -> web.StreamResponse:
         """Some of a user's objects; `more` says whether there are others behind them."""
         return await answered(request, self._guard, self._objects(request))
 
-    async def log(self, request: web.Request) -> web.Response:
+    async def log(self, request: web.Request) -> web.StreamResponse:
         """Some of a user's pushes behind a clock, and the first clock that the log still has."""
         return await answered(request, self._guard, self._log(request))
 
-    async def why(self, request: web.Request) -> web.Response:
+    async def why(self, request: web.Request) -> web.StreamResponse:
         """Why an object is as it is."""
         return await answered(request, self._guard, self._why(request))
 
-    async def restore(self, request: web.Request) -> web.Response:
+    async def restore(self, request: web.Request) -> web.StreamResponse:
         """Bring a lost value back."""
         return await answered(request, self._guard, self._restore(request))
 

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 )
 
 from hub.counts import CODES, OTHER, Counts, Spread, Way
-from hub.errors import Doubt
+from hub.errors import Doubt, HandshakeFault
 from hub.hub import Hub
 from hub.states import State
 from hub.store.interface import Sizes, StoreCounts
@@ -59,6 +59,9 @@ def _connections(hub: Hub) -> Iterator[Metric]:
     here = {state.name.lower(): states.count(state) for state in State}
     yield _gauges("mobync_connections", "WebSockets that are open.", "state", here)
     yield _counter("mobync_connections_accepted", "WebSockets that came.", counts.connections)
+    faults = {fault: counts.handshakes_refused[fault] for fault in get_args(HandshakeFault)}
+    text = "Connections that did not become WebSockets."
+    yield _counters("mobync_handshakes_refused", text, "reason", faults)
     closed = {str(code): counts.closed[code] for code in CLOSINGS}
     yield _counters("mobync_connections_closed", "WebSockets the hub closed.", "code", closed)
     yield _gauge(

@@ -23,7 +23,8 @@ def looking(path: Path) -> Iterator[sqlite3.Connection]:
 
     """
     if not path.is_file():
-        raise StoreFailed(f"{path} is not there: name the hub's file with --data")
+        found = "no file" if path.exists() else "not there"
+        raise StoreFailed(f"{path} is {found}: name the hub's file with --data")
     check(path)
     try:
         with contextlib.closing(connect(path, "ro")) as connection:
@@ -49,6 +50,8 @@ def known(connection: sqlite3.Connection, user: str) -> int:
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     version = value_of(connection, "user_version")
+    if not version:
+        raise StoreFailed(f"{path} is empty: a hub makes its tables when it starts first")
     if version < VERSION:
         raise StoreFailed(
             f"{path} has format {version}, and this verb reads format {VERSION}: serve it once "

@@ -56,6 +56,8 @@ def back_up(source: Path, target: Path, tell: Tell, *, force: bool = False) -> C
 
     """
     _check_there(source)
+    if target.is_dir():
+        raise TargetExists(f"{target} is a folder; name a file in it")
     if target.exists() and (not force or target.samefile(source)):
         raise TargetExists(f"{target} is there already; name another file, or give --force")
     with _unfinished(target, source.stat().st_mode & 0o777) as part:
@@ -110,7 +112,8 @@ def _unfinished(target: Path, mode: int) -> Iterator[Path]:
         part.chmod(mode)
         yield part
     except (sqlite3.Error, OSError) as error:
-        raise StoreFailed(f"cannot make {target}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise StoreFailed(f"cannot make {target}: {why}") from error
     finally:
         with contextlib.suppress(OSError):
             _remove(part)

@@ -81,11 +81,13 @@ def why(connection: sqlite3.Connection, user: str, key: Key, tell: Tell) -> Why:
     """
     number = known(connection, user)
     held = read_objects(connection, number, [key]).get(key)
-    moments: dict[int, int] = {}
+    stamps = held.stamps.values() if isinstance(held, Object) else ()
+    moments: dict[int, int | None] = {stamp.clock: None for stamp in stamps}
     edits: list[EditRow] = []
     first, head = first_clock(connection, number), head_of(connection, number)
     for push in pushes(connection, number, 0):
-        moments[push.clock] = push.stored_at
+        if push.clock in moments:
+            moments[push.clock] = push.stored_at
         edits += edits_of(push, key)
         tell("reading the log", push.clock - first + 1, head - first + 1)
     if held is None and not edits:
@@ -139,7 +141,7 @@ def refused_edits(push: PushRow) -> Iterator[tuple[tuple[object, object], EditRo
 
 
 def _why(
-    key: Key, held: Held | None, edits: list[EditRow], moments: Mapping[int, int], first: int
+    key: Key, held: Held | None, edits: list[EditRow], moments: Mapping[int, int | None], first: int
 ) -> Why:
     gone, clock = isinstance(held, Tombstone), held.clock if held else 0
     if not isinstance(held, Object):

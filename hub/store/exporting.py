@@ -28,8 +28,12 @@ from hub.store.reading import head_of
 from hub.store.rows import NOTHING_LEFT, Leftovers
 from protocol.diffs import Held, Key, Object, Stamp, Tombstone
 
+TOLD_ROWS: Final = 1_000
+"""Lines between two words on how far it is."""
+
 _NAMES: Final = "SELECT name FROM users WHERE name >= ' ' ORDER BY name"
 # Who is on the way in or out has a name that begins with less (hub/store/staging.py).
+_ROWS: Final = "SELECT objects + head - dropped FROM users WHERE name = ?"
 _USER: Final = "SELECT log_id, line FROM users WHERE user_no = ?"
 _DELETED_AT: Final = """
 SELECT deleted_at FROM objects WHERE user_no = ? AND model = ? AND id = ? AND fields IS NULL
@@ -57,13 +61,24 @@ def names_of(connection: sqlite3.Connection, user: str | None) -> Sequence[str]:
 def export(
     connection: sqlite3.Connection, users: Sequence[str], now: int, tell: Tell
 ) -> Iterator[Line]:
-    """All of these users; `tell` hears how many are done."""
+    """All of these users; `tell` hears now and then how much is done, of one large user, too."""
     yield Export(version=VERSION, exported_at=now)
-    for number, user in enumerate(users):
-        tell("exporting users", number, len(users))
-        yield from _lines_of(connection, user, now)
-    tell("exporting users", len(users), len(users))
+    whole = sum(_rows_of(connection, user) for user in users)
+    done = 0
+    for user in users:
+        for line in _lines_of(connection, user, now):
+            yield line
+            done += 1
+            if done % TOLD_ROWS == 0:
+                tell("exporting", min(done, whole), whole)
+    tell("exporting", whole, whole)
     yield End(users=len(users))
+
+
+def _rows_of(connection: sqlite3.Connection, user: str) -> int:
+    """About how many lines a user has: the objects and the log."""
+    rows: int = connection.execute(_ROWS, (user,)).fetchone()[0]
+    return rows
 
 
 def _lines_of(connection: sqlite3.Connection, name: str, now: int) -> Iterator[Line]:

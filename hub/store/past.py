@@ -7,10 +7,9 @@ was set. What neither tells is not guessed: then there is no answer.
 
 import heapq
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from hub.store.beside import known
 from hub.store.errors import NotKnown
@@ -20,8 +19,6 @@ from protocol.diffs import Held, Key, Object, Stamp, StoredDiff, stamps_of
 from protocol.merge import apply
 from protocol.messages import decode_diffs
 
-Event: TypeAlias = tuple[int, str, StoredDiff]
-"""An effective edit of an object: its clock, its device, and what it was."""
 _SHOWN: Final = 3
 
 
@@ -38,12 +35,11 @@ def objects_at(
     first = first_clock(connection, user)
     _check_clock(connection, user, clock, first)
     later = _later(connection, user, model, clock)
-    earlier = _earlier(connection, user, clock, later)
+    lives = {key: _Life(is_known=first == 1) for key in later}
+    _live_through(connection, user, clock, lives)
     now = read_objects(connection, user, list(later))
-    lives = {
-        key: _life(earlier.get(key, ()), later[key], now.get(key), clock, from_birth=first == 1)
-        for key in later
-    }
+    for key, life in lives.items():
+        life.learn(later[key], now.get(key), clock)
     _check_known(lives, clock)
     then = sorted((key, life.held) for key, life in lives.items() if isinstance(life.held, Object))
     rest = (each for each in standing(connection, user, model) if each[0] not in lives)
@@ -52,6 +48,17 @@ def objects_at(
         for key, held in heapq.merge(rest, then, key=lambda each: each[0])
         if isinstance(held, Object)
     )
+
+
+@dataclass
+class _Later:
+    """What became of an object behind a clock: the first edit, and whether all were updates."""
+
+    first: StoredDiff
+    is_updates: bool = True
+
+    def take(self, diff: StoredDiff) -> None:
+        self.is_updates = self.is_updates and diff.type == "update" and diff.was is None
 
 
 @dataclass
@@ -78,6 +85,15 @@ class _Life:
             self.fields.update(diff.json_data)
             self.stamps.update(stamps_of(diff.json_data, Stamp(clock, diff.utc_timestamp, device)))
 
+    def learn(self, later: _Later, now: Held | None, clock: int) -> None:
+        """Learn from what came later what is not known from before."""
+        if self.is_known:
+            return
+        if later.first.type == "create" and later.first.was is None:
+            self.is_known = True
+        elif isinstance(now, Object) and later.is_updates:
+            self.look_back(now, clock)
+
     def look_back(self, now: Object, clock: int) -> None:
         """Take what a later life of nothing but updates left as it was, if that is all."""
         stamps = {
@@ -94,56 +110,28 @@ class _Life:
         self.held = Object(now.created, last, {**fields, **self.fields}, known, now.size)
 
 
-def _life(
-    earlier: Sequence[Event],
-    later: Sequence[Event],
-    now: Held | None,
-    clock: int,
-    *,
-    from_birth: bool,
-) -> _Life:
-    """What an object was at a clock, with edits on both sides of it."""
-    life = _Life(is_known=from_birth)
-    for event in earlier:
-        life.take(*event)
-    if life.is_known:
-        return life
-    first = later[0][2]
-    if first.type == "create" and first.was is None:
-        life.is_known = True
-    elif isinstance(now, Object) and all(_only_updates(diff) for _clock, _device, diff in later):
-        life.look_back(now, clock)
-    return life
-
-
-def _only_updates(diff: StoredDiff) -> bool:
-    return diff.type == "update" and diff.was is None
-
-
 def _later(
     connection: sqlite3.Connection, user: int, model: str | None, clock: int
-) -> Mapping[Key, Sequence[Event]]:
-    """The edits behind a clock, by their objects."""
-    events: dict[Key, list[Event]] = defaultdict(list)
+) -> Mapping[Key, _Later]:
+    """What became of objects behind a clock; of a long log no more than that is kept."""
+    later: dict[Key, _Later] = {}
     for push in pushes(connection, user, clock):
         for diff in decode_diffs(push.diffs):
             if model in (None, diff.model):
-                events[diff.key].append((push.clock, push.device, diff))
-    return events
+                later.setdefault(diff.key, _Later(diff)).take(diff)
+    return later
 
 
-def _earlier(
-    connection: sqlite3.Connection, user: int, clock: int, later: Mapping[Key, Sequence[Event]]
-) -> Mapping[Key, Sequence[Event]]:
-    """The edits up to a clock of objects that were edited behind it, too."""
-    events: dict[Key, list[Event]] = defaultdict(list)
+def _live_through(
+    connection: sqlite3.Connection, user: int, clock: int, lives: Mapping[Key, _Life]
+) -> None:
+    """Take in the edits up to a clock of objects that were edited behind it, too."""
     for push in pushes(connection, user, 0):
         if push.clock > clock:
             break
         for diff in decode_diffs(push.diffs):
-            if diff.key in later:
-                events[diff.key].append((push.clock, push.device, diff))
-    return events
+            if diff.key in lives:
+                lives[diff.key].take(push.clock, push.device, diff)
 
 
 def _check_clock(connection: sqlite3.Connection, user: int, clock: int, first: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -17,7 +18,12 @@ from hub.settings import Settings
 from hub.store.beside import looking
 from hub.store.errors import FileInUse
 from hub.verbs.deleting import WAL_IS_LEFT
-from hub.verbs.output import is_for_programs, line, size, write_line
+from hub.verbs.output import explained_if_stopped, is_for_programs, line, size, write_line
+
+STOPPED: Final = (
+    "Stopped. Nothing is lost: a hub that serves goes on with it, and of a stopped one what is "
+    "left goes with the next compact, or in time."
+)
 
 
 class Compacted(msgspec.Struct, frozen=True):
@@ -34,7 +40,7 @@ def compact(data: str | None, config: str | None, *, as_json: bool) -> None:
     settings = load_for_file({"data": data, "config": config}, os.environ)
     with looking(settings.data):
         """It is there, and this version's."""
-    with for_whom_it_is(silent)() as progress:
+    with explained_if_stopped(STOPPED), for_whom_it_is(silent)() as progress:
         progress("compacting", 0, 0)
         done = asyncio.run(_compacted(settings))
     if is_for_programs(as_json=as_json):

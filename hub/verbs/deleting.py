@@ -15,7 +15,7 @@ from hub import logs
 from hub.http.control import tell
 from hub.http.moving import DELETE, SECONDS, Whom
 from hub.loading import load_for_file
-from hub.logs import printable
+from hub.names import printable
 from hub.progress import for_whom_it_is, silent
 from hub.revoking import Revocation
 from hub.server import open_store
@@ -23,11 +23,18 @@ from hub.settings import Settings
 from hub.store.beside import looking
 from hub.store.errors import FileInUse
 from hub.store.looking import UserRow, standing_of
-from hub.verbs.output import is_for_programs, line, write_line
+from hub.verbs.output import explained_if_stopped, is_for_programs, line, write_line
 
 WAL_IS_LEFT: Final = (
     "The WAL still has old pages: somebody reads the file, or Litestream has the checkpoints. Run "
     "mobync-hub compact later, or restart the hub."
+)
+
+
+STOPPED: Final = (
+    "Stopped. Look with mobync-hub users: who is not there any more is being deleted, and is "
+    "revoked. A hub that serves goes on with it; of a stopped one mobync-hub compact erases what "
+    "is left, and so does its next start."
 )
 
 
@@ -41,7 +48,7 @@ def delete(
         row = standing_of(file, user)
     if not is_sure:
         _ask(row)
-    with for_whom_it_is(silent)() as progress:
+    with explained_if_stopped(STOPPED), for_whom_it_is(silent)() as progress:
         progress("deleting", 0, 0)
         is_cut = asyncio.run(_deleted(user, settings))
     if is_for_programs(as_json=as_json):

@@ -6,12 +6,23 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from rich.console import Console
 
 from hub import logs
-from hub.exports import Bundle, End, EndOfUser, Export, Line, NotAnExport, User, read_line
+from hub.exports import (
+    VERSION,
+    Bundle,
+    End,
+    EndOfUser,
+    Export,
+    Line,
+    NotAnExport,
+    User,
+    encode_line,
+    read_line,
+)
 from hub.http.control import tell as tell_hub
 from hub.http.moving import IMPORT, SECONDS
 from hub.loading import load_for_file
@@ -22,7 +33,12 @@ from hub.store.beside import looking
 from hub.store.errors import FileInUse, StoreFailed, UserExists
 from hub.store.interface import Store
 from hub.store.reading import user_no
-from hub.verbs.output import is_for_programs, line, write_line
+from hub.verbs.output import explained_if_stopped, is_for_programs, line, write_line
+
+STOPPED: Final = (
+    "Stopped. Users that were told of here are in; of the one under way nothing is, and who had "
+    "that name before is as before. Give what is left again."
+)
 
 
 class Text(NamedTuple):
@@ -55,7 +71,7 @@ def bring(
     logs.configure("warning", "auto")
     settings = load_for_file({"data": data, "config": config}, os.environ)
     show = _write if is_for_programs(as_json=as_json) else _print
-    with for_whom_it_is(silent)() as tell:
+    with explained_if_stopped(STOPPED), for_whom_it_is(silent)() as tell:
         users = _check(source, tell)
         if not replace:
             _check_new(users, settings.data)
@@ -163,5 +179,8 @@ async def _through_the_hub(
 
 
 async def _bytes(texts: Iterator[Text]) -> AsyncIterator[bytes]:
+    """An export of this user alone."""
+    yield encode_line(Export(version=VERSION, exported_at=0))
     for each in texts:
         yield each.text
+    yield encode_line(End(users=1))

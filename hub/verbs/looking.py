@@ -15,7 +15,7 @@ from hub.store.beside import known, looking
 from hub.store.explaining import refused_edits
 from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
 from hub.store.past import objects_at
-from hub.store.reading import first_clock, history_of
+from hub.store.reading import first_clock, head_of, history_of
 from hub.verbs.output import (
     Cells,
     Found,
@@ -72,11 +72,11 @@ def show_objects(data: Path, user: str, model: str | None, *, deleted: bool, as_
 
 def show_log(data: Path, user: str, after: int, *, follow: bool, as_json: bool) -> None:
     """A user's pushes, and, as long as nobody stops it, each that comes."""
-    log_id, first = _beginning(data, user)
+    log_id, first, head = _beginning(data, user)
     if after + 1 < first:
-        Console(stderr=True).print(
-            f"The log goes back to clock {first:,}; what was before is gone."
-        )
+        _tell(f"The log goes back to clock {first:,}; what was before is gone.")
+    elif after >= head:
+        _tell(f"Nothing came behind clock {after:,} yet: the user is at {head:,}.")
     write = write_line if is_for_programs(as_json=as_json) else _write_text
     # Ctrl-C is how a person ends what has no end.
     with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
@@ -99,10 +99,16 @@ def _all_pushes(
             return
 
 
-def _beginning(data: Path, user: str) -> tuple[str, int]:
+def _tell(words: str) -> None:
+    """Say something beside what is shown."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(words)
+
+
+def _beginning(data: Path, user: str) -> tuple[str, int, int]:
+    """A user's history, and the first and the last clock of its log."""
     with looking(data) as file:
         number = known(file, user)
-        return history_of(file, number), first_clock(file, number)
+        return history_of(file, number), first_clock(file, number), head_of(file, number)
 
 
 def _pushes(data: Path, user: str, log_id: str, after: int) -> Sequence[PushRow]:

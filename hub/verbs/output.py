@@ -6,7 +6,8 @@ is there byte for byte.
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -14,11 +15,12 @@ from typing import IO, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hub.logs import printable
+from hub.names import printable
 from hub.store.explaining import EditRow
 
 T = TypeVar("T")
@@ -30,6 +32,16 @@ SPOOLED_BYTES: Final = 16 * 2**20
 """Bytes of lines that are kept in memory before they go to a file."""
 _LONGEST_VALUE: Final = 200
 _UNITS: Final = ((86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1_000, "s"))
+
+
+@contextmanager
+def explained_if_stopped(words: str) -> Iterator[None]:
+    """Say what it means, if somebody stops this with Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(line(words))
+        raise
 
 
 def is_for_programs(*, as_json: bool) -> bool:
@@ -92,8 +104,13 @@ def _copy_out(lines: IO[bytes]) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Cells]) -> Table:
-    """A table of texts as they are; none of them is markup."""
-    made = Table(*heads)
+    """A table of texts as they are; none of them is markup, and none is cut.
+
+    A name that does not fit goes on in the next line: whoever asks on needs all of it.
+    """
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        made.add_column(head, overflow="fold")
     for row in rows:
         made.add_row(*(Text(printable(cell)) for cell in row))
     return made

@@ -3,16 +3,26 @@
 import asyncio
 import http
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 import msgspec
 import structlog
+from websockets.exceptions import (
+    HeaderLineTooLong,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidUpgrade,
+    NegotiationError,
+    RequestLineTooLong,
+    TooManyHeaders,
+)
 from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
+from hub.errors import HandshakeFault
 from hub.forwarded import Proxies, connected_from
 from hub.origins import Pages
 from hub.websocket.connection import Peer, WebSocketLink
@@ -21,6 +31,17 @@ from protocol.messages import PATH, SUBPROTOCOL
 MOST_REQUEST_BYTES: Final = 16 * 1024
 """Of the request with its headers; browsers send cookies, so it is not small."""
 _END: Final = b"\r\n\r\n"
+_FAULTS: Final[Mapping[type[Exception] | type[None], HandshakeFault]] = {
+    type(None): "path",
+    InvalidOrigin: "origin",
+    InvalidMethod: "not_upgraded",
+    InvalidUpgrade: "not_upgraded",
+    NegotiationError: "subprotocol",
+    RequestLineTooLong: "too_large",
+    HeaderLineTooLong: "too_large",
+    TooManyHeaders: "too_large",
+}
+"""By what the library finds wrong, which never looks at the path; all else is malformed."""
 
 logger: Final = structlog.get_logger("hub")
 
@@ -43,7 +64,8 @@ class Handshake(asyncio.Protocol):
     """A connection that has not yet become a WebSocket.
 
     One that takes too long is cut off, and so is one that comes when there are too many, in all or
-    from its address: `admit` says so.
+    from its address: `admit` says so. `refused` hears why one does not become a WebSocket, but for
+    those that leave by themselves.
     """
 
     def __init__(
@@ -52,12 +74,14 @@ class Handshake(asyncio.Protocol):
         admit: Callable[["Handshake", str], bool],
         opened: Callable[[WebSocketLink], None],
         over: Callable[["Handshake"], None],
+        refused: Callable[[HandshakeFault], None],
     ) -> None:
         self._terms = terms
         self._admit = admit
         self._came = asyncio.get_running_loop().time()
         self._opened = opened
         self._over = over
+        self._refused = refused
         self._request = b""
         self._transport: asyncio.Transport
         self._deadline: asyncio.TimerHandle
@@ -66,9 +90,9 @@ class Handshake(asyncio.Protocol):
         """Begin to wait for the request, but not for ever."""
         self._transport = cast("asyncio.Transport", transport)
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_at(self._came + self._terms.seconds, self.abort)
+        self._deadline = loop.call_at(self._came + self._terms.seconds, self._cut_off, "too_slow")
         if not self._admit(self, connected_from(self._transport)):
-            self.abort()
+            self._cut_off("crowded")
 
     def data_received(self, data: bytes) -> None:
         """Take the request; what comes behind it is for the link."""
@@ -77,7 +101,7 @@ class Handshake(asyncio.Protocol):
         if end:
             self._answer(head + end, rest)
         elif len(self._request) > MOST_REQUEST_BYTES:
-            self.abort()
+            self._cut_off("too_large")
 
     def connection_lost(self, _error: Exception | None) -> None:
         """The peer went away, or was refused."""
@@ -87,6 +111,11 @@ class Handshake(asyncio.Protocol):
         """Cut the connection off."""
         self._transport.abort()
 
+    def _cut_off(self, fault: HandshakeFault) -> None:
+        if not self._transport.is_closing():  # else it was refused, and does not take its answer
+            self._refused(fault)
+        self.abort()
+
     def _answer(self, request: bytes, rest: bytes) -> None:
         protocol = _protocol(self._terms)
         protocol.receive_data(request)
@@ -95,12 +124,10 @@ class Handshake(asyncio.Protocol):
             if isinstance(event, Request):
                 said = event.headers.get_all(self._terms.proxies.header)
                 address = self._terms.proxies.peer(address, said)
-                response = self._response(protocol, event)
-                _note_refusal(response, address)
-                protocol.send_response(response)
+                protocol.send_response(self._response(protocol, event))
         self._transport.writelines([data for data in protocol.data_to_send() if data])
         if protocol.close_expected():
-            self._transport.close()
+            self._refuse(_FAULTS.get(type(protocol.handshake_exc), "malformed"), address)
         else:
             self._open(protocol, rest, Peer(address, self._came))
 
@@ -108,6 +135,12 @@ class Handshake(asyncio.Protocol):
         if request.path.partition("?")[0] != PATH:
             return protocol.reject(http.HTTPStatus.NOT_FOUND, f"Devices connect to {PATH}.\n")
         return protocol.accept(request)
+
+    def _refuse(self, fault: HandshakeFault, address: str) -> None:
+        """Close, and say who was refused and why; not the path, in which may be a token."""
+        logger.info("handshake refused", reason=fault, address=address)
+        self._refused(fault)
+        self._transport.close()
 
     def _open(self, protocol: ServerProtocol, rest: bytes, peer: Peer) -> None:
         self._finish()
@@ -136,9 +169,3 @@ def _origins(pages: Pages) -> Sequence[Origin | re.Pattern[str] | None] | None:
     if pages is None:
         return None
     return [*(Origin(page) if isinstance(page, str) else page for page in pages), None]
-
-
-def _note_refusal(response: Response, address: str) -> None:
-    """Say who was refused and why; not the path, in which some clients would have a token."""
-    if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
-        logger.info("handshake refused", status=response.status_code, address=address)

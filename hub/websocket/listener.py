@@ -11,6 +11,7 @@ import structlog
 
 from hub.addresses import Address, Addresses
 from hub.endless import meanwhile
+from hub.errors import HandshakeFault
 from hub.tls.front import tls_options
 from hub.tls.identity import Shows
 from hub.websocket.connection import WebSocketLink
@@ -31,6 +32,7 @@ class Listener:
         serve: Callable[[WebSocketLink], Coroutine[Any, Any, None]],
         terms: Terms,
         addresses: Addresses,
+        refused: Callable[[HandshakeFault], None],
         *,
         max_handshakes: int,
         ping_seconds: float,
@@ -41,7 +43,10 @@ class Listener:
         self._terms = terms
         self._addresses = addresses
         self._max_handshakes = max_handshakes
-        self._options = tls_options(identity, most=max_handshakes, seconds=terms.seconds)
+        self._refused = refused
+        self._options = tls_options(
+            identity, most=max_handshakes, seconds=terms.seconds, refused=self._note_refused
+        )
         self._is_closed = False
         self._handshakes: dict[Handshake, Address] = {}
         self._is_quiet = asyncio.Event()
@@ -111,7 +116,7 @@ class Listener:
 
     def _arrive(self) -> Handshake:
         """Take a connection; it is known here once it has come through TLS, if that is spoken."""
-        return Handshake(self._terms, self._admit, self._begin, self._over)
+        return Handshake(self._terms, self._admit, self._begin, self._over, self._note_refused)
 
     def _admit(self, handshake: Handshake, where: str) -> bool:
         if len(self._handshakes) >= self._max_handshakes or self._is_closed:
@@ -119,6 +124,11 @@ class Listener:
         address = self._addresses.enter(where, asyncio.get_running_loop().time())
         self._handshakes[handshake] = address
         return self._addresses.has_room(address)
+
+    def _note_refused(self, fault: HandshakeFault) -> None:
+        """Whoever comes while the hub stops is not at fault."""
+        if not self._is_closed:
+            self._refused(fault)
 
     def _over(self, handshake: Handshake) -> None:
         address = self._handshakes.pop(handshake, None)

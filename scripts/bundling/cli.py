@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hub.errors import HubError
 from hub.exports import Bundle, Line, read_line
-from hub.logs import printable
+from hub.names import printable
 from scripts.bundling.replaying import Verdict, read_bundle, replay
 
 
@@ -48,6 +48,7 @@ def _print(verdict: Verdict, bundle: Bundle | None) -> None:
     if bundle is not None:
         for name, value in (*bundle.versions.items(), *bundle.settings.items()):
             console.print(Text(printable(f"{name}: {value}")))
+        console.print(f"the hub {bundle.hub}: {len(bundle.metrics)} lines of metrics in the bundle")
     found = "all as on the hub"
     if verdict.differences:
         found = f"{len(verdict.differences):,} differences"

@@ -1,6 +1,7 @@
 """`mobync-hub revoke`, beside a hub that serves and on the file of one that is stopped."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 import signal
@@ -142,6 +143,30 @@ def test_who_is_revoked_is_listed_as_json_in_a_pipe_and_as_a_table_for_people(da
     shown = console.export_text()
     for part in ("6f1c", "bob", "tab", "for ever", "2026-09-21"):
         assert part in shown
+
+
+def test_a_name_that_looks_like_markup_is_listed_as_it_is_and_moves_no_cursor() -> None:
+    """A token of this id ended --list with a traceback, and a device could turn letters around."""
+    console = Console(width=200, record=True)
+    device = Revocation("device", "[bold]bob", "\u202etab", at=START)
+    console.print(table_of([Revocation("token", token="[/red]x", at=START), device]))
+    shown = console.export_text()
+    for part in ("[/red]x", "[bold]bob", r"\u202etab"):
+        assert part in shown
+    assert "\u202e" not in shown
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_program_is_told_in_json_what_became_of_it(data: Path, *, is_live: bool) -> None:
+    with serving(data) if is_live else contextlib.nullcontext():
+        revoked, undone = (
+            json.loads(told(data, "--json", *more, "user", "alice")) for more in ((), ("--undo",))
+        )
+        assert told(data, "--list", "--json") == ""
+    of = {"kind": "user", "user": "alice"}
+    closed = 0 if is_live else None
+    assert revoked == {**of, "revoked": True, "closed": closed, "changed": True}
+    assert undone == {**of, "revoked": False, "closed": None, "changed": True}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -146,6 +147,33 @@ def test_tls_is_spoken_from_1_2_up(
                         pass
 
     on_uvloop(speak)
+
+
+def distrust(url: str) -> None:
+    """Come as who does not know the authority, and say so by an alert as OpenSSL's programs do."""
+    host, port = url.split("/")[2].split(":")
+    trust = ssl.create_default_context()
+    with (
+        socket.create_connection((host, int(port))) as line,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
+        trust.wrap_socket(line, server_hostname=host)
+
+
+def test_who_does_not_trust_the_certificate_and_who_speaks_no_tls_is_counted(
+    tmp_path: Path, files: Files
+) -> None:
+    async def refuse() -> None:
+        async with serving(settings(tmp_path, files)) as (url, http_url):
+            await asyncio.to_thread(distrust, url)
+            await cut_off_after(url, b"no TLS at all\r\n\r\n")
+            async with a_socket(url, files.trusted()) as phone, aiohttp.ClientSession() as session:
+                await is_served(phone)
+                async with session.get(f"{http_url}/metrics", ssl=files.trusted()) as answer:
+                    shown = await answer.text()
+        assert 'mobync_handshakes_refused_total{reason="tls"} 2.0' in shown
+
+    on_uvloop(refuse)
 
 
 async def cut_off_after(url: str, said: bytes = b"") -> float:

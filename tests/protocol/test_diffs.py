@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,6 +108,17 @@ def test_what_was_read_does_not_change_with_what_it_was_read_from() -> None:
     read = read_diff(value)
     value["json_data"]["title"] = "changed afterwards"
     assert read.json_data == {"id": "t1"}
+
+
+def test_the_diff_of_the_page_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    shown = page.partition("```json\n")[2].partition("```")[0]
+    diff = read_diff(orjson.loads(shown))
+    assert (diff.type, diff.model, diff.json_data) == (
+        "update",
+        "tasks",
+        {"id": "t1", "done": True},
+    )
 
 
 @pytest.mark.parametrize("kind", ["create", "update", "delete"])

@@ -44,18 +44,38 @@ def unit(path: Path) -> dict[str, list[str]]:
     return found
 
 
-@needs_systemd
-def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    """With a command that is there: the hub's own is there once it is installed."""
+def faults_of_units(folder: Path, drop_in: str = "") -> str:
+    """What systemd finds wrong with the units, of which the devices' socket has a drop-in.
+
+    With a command that is there: the hub's own is there once it is installed.
+    """
     for each in (SERVICE, *SOCKETS.values()):
         text = each.read_text().replace("/opt/mobync-hub/venv/bin/mobync-hub", "/bin/true")
-        (tmp_path / each.name).write_text(text)
-    units = [str(path) for path in tmp_path.glob("*.s*")]
+        (folder / each.name).write_text(text)
+    more = folder / f"{SOCKETS['devices'].name}.d"
+    more.mkdir()
+    (more / "override.conf").write_text(drop_in)
+    units = [str(folder / each.name) for each in (SERVICE, *SOCKETS.values())]
     done = subprocess.run(
         ["systemd-analyze", "verify", *units],
         capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    return done.stderr or f"{done.returncode or ''}"
+
+
+@needs_systemd
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    assert faults_of_units(tmp_path) == ""
+
+
+@needs_systemd
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_systemd_understands_where_the_page_has_it_listen(tmp_path: Path, *, spoiled: bool) -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    shown = page.partition("```ini\n")[2].partition("```")[0]
+    assert "0.0.0.0:8765" in shown
+    found = faults_of_units(tmp_path, shown.replace(":8765", ":eight") if spoiled else shown)
+    assert ("Failed to parse address" in found) is spoiled, found
 
 
 @needs_systemd

@@ -304,6 +304,26 @@ async def _bring_back(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "POST", "/admin/restore", json=lost)
 
 
+@way("GET /admin/export", "as if he were the operator", *["401"] * 3)
+async def _export(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/export?user=ada")
+
+
+@way("POST /admin/import", "as if he were the operator", *["401"] * 3)
+async def _import(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "POST", "/admin/import?replace=true", data=b"{}")
+
+
+@way("POST /admin/delete-user", "as if he were the operator", *["401"] * 3)
+async def _delete_user(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "POST", "/admin/delete-user", json={"user": "ada"})
+
+
+@way("POST /admin/compact", "as if he were the operator", *["401"] * 3)
+async def _compact(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "POST", "/admin/compact")
+
+
 @way("GET /metrics", "as if he were the operator", *["401"] * 3)
 async def _metrics(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "GET", "/metrics?user=ada")

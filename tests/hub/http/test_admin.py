@@ -79,6 +79,18 @@ async def test_a_device_and_a_token_are_named_by_their_own_fields(tmp_path: Path
         ]
 
 
+async def test_the_request_that_the_page_shows_revokes_alice(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operating.md").read_text()
+    head, _, body = page.partition("```http\n")[2].partition("```")[0].partition("\n\n")
+    request, header = head.splitlines()
+    method, path = request.split()
+    name, shown = header.replace("THE-ADMIN-TOKEN", SECRET).split(": ")
+    async with administered(tmp_path) as hub, hub.live_device("alice") as phone:
+        reply = await hub.ask(method, path, headers={name: shown}, data=body)
+        assert json.dumps(reply.json) in page
+        assert await ended(phone) == 4403
+
+
 @pytest.mark.parametrize(
     "shown",
     [

@@ -164,6 +164,16 @@ async def test_who_tries_the_operators_tokens_is_counted(tmp_path: Path) -> None
         assert await value(hub, "mobync_auth_failures_total", reason="operator") == 2
 
 
+async def test_who_becomes_no_websocket_is_counted_by_why(tmp_path: Path) -> None:
+    async with serve(dev_settings(tmp_path)) as hub:
+        port = hub.websocket_url.replace("ws://", "http://")
+        for url in (port, port.replace("/sync", "/elsewhere"), port):
+            async with hub.session.get(url) as answer:
+                assert answer.status in (404, 426)
+        for reason, count in (("not_upgraded", 2), ("path", 1), ("origin", 0)):
+            assert await value(hub, "mobync_handshakes_refused_total", reason=reason) == count
+
+
 async def test_openmetrics_are_had_by_whoever_asks_for_them(tmp_path: Path) -> None:
     async with serve(dev_settings(tmp_path)) as hub:
         _, plain, plain_type = await read(hub)

@@ -1,5 +1,6 @@
 """`mobync-hub bundle` tells no secrets, and `scripts/replay-bundle` decides as the hub did."""
 
+import asyncio
 import json
 import os
 import stat
@@ -13,8 +14,10 @@ import pytest
 
 from hub.exports import read_line
 from hub.redaction import Redaction
+from hub.verbs import bundling
 from scripts.bundling.replaying import Verdict, read_bundle, replay
 from tests.hub.fakes import START, create, update
+from tests.hub.http.served import dev_settings, serve
 from tests.hub.store.bench import push
 from tests.hub.verbs.files import SECONDS, a_store, commit, verb
 from tests.hub.verbs.test_moving import lives
@@ -83,6 +86,56 @@ async def test_nothing_of_what_a_user_wrote_or_is_called_is_in_a_bundle(tmp_path
         "max_diffs": "77",
     }  # fmt: skip
     assert {"mobync-hub", "python", "sqlite"} <= head["versions"].keys()
+
+
+async def test_a_bundle_has_what_a_hub_that_serves_counts_and_nothing_of_whom_it_serves(
+    tmp_path: Path,
+) -> None:
+    data = await secrets(tmp_path / "hub.db")
+    async with (
+        serve(dev_settings(tmp_path)) as hub,
+        hub.live_device("ada", f"{SECRET} pad") as phone,
+    ):
+        await phone.say(type="push", push_id=9, diffs=[create(f"{SECRET} 11")])
+        assert (await phone.hear())["type"] == "ack"
+        target = await asyncio.to_thread(bundled, data)
+    text = target.read_text()
+    for secret in (SECRET, "diary", '"ada"', '"bob"', str(tmp_path), hub.url, "127.0.0.1"):
+        assert secret not in text, secret
+    head = json.loads(text.splitlines()[1])
+    assert head["hub"] == "serves"
+    assert 'mobync_pushes_total{outcome="stored"} 1.0' in head["metrics"]
+    assert 'mobync_connections{state="live"} 1.0' in head["metrics"]
+    assert replayed(target).differences == []
+
+
+async def test_a_bundle_of_a_stopped_hub_says_that_it_has_no_metrics(tmp_path: Path) -> None:
+    data = await lives(tmp_path / "hub.db")
+    done = verb(data, "bundle", tmp_path / "bundle", "--user", "ada")
+    assert "It has no metrics, for the hub is stopped." in done.stdout
+    head = json.loads((tmp_path / "bundle").read_text().splitlines()[1])
+    assert (head["hub"], head["metrics"]) == ("is stopped", [])
+
+
+async def test_a_bundle_of_a_hub_that_does_not_answer_says_so(tmp_path: Path) -> None:
+    data = await lives(tmp_path / "hub.db")
+    async with a_store(data):
+        done = verb(data, "bundle", tmp_path / "bundle", "--user", "ada")
+    assert "It has no metrics, for the hub does not answer." in done.stdout
+
+
+async def test_a_bundle_that_could_not_be_finished_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of one stayed, and the next try said that it was there already."""
+    data = await lives(tmp_path / "hub.db")
+
+    def stopped(_line: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundling, "encode_line", stopped)
+    assert verb(data, "bundle", tmp_path / "bundle", "--user", "ada").exit_code == 1
+    assert not (tmp_path / "bundle").exists()
 
 
 async def test_a_bundle_is_decided_here_as_it_was_on_the_hub(tmp_path: Path) -> None:

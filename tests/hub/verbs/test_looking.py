@@ -120,6 +120,15 @@ async def test_a_person_reads_the_log_line_by_line(data: Path) -> None:
     assert any(line.startswith("  update tasks x: rejected: no_such_object") for line in lines)
 
 
+async def test_a_log_with_nothing_behind_a_clock_says_how_far_the_user_is(data: Path) -> None:
+    async with a_store(data) as store:
+        await commit(store, push(1, create("a")))
+    for after in ("1", "99"):
+        done = verb(data, "log", "ada", "--after", after)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert f"Nothing came behind clock {after} yet: the user is at 1." in done.stderr
+
+
 async def test_a_log_that_lost_its_beginning_says_so(data: Path, tmp_path: Path) -> None:
     async with a_store(data) as store:
         await commit(store, *(push(n, create(f"o{n}")) for n in range(1, 4)))
@@ -160,10 +169,12 @@ async def test_odd_names_are_there_byte_for_byte_in_json_and_move_no_cursor_in_a
     assert {"\0", "\u202e"}.isdisjoint(shown)
 
 
-def as_on_a_terminal(monkeypatch: pytest.MonkeyPatch, data: Path, *words: str) -> str:
+def as_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, data: Path, *words: str, width: int = 300
+) -> str:
     monkeypatch.setattr(output, "is_for_programs", lambda as_json: as_json)
     monkeypatch.setattr(looking, "is_for_programs", lambda as_json: as_json)
-    monkeypatch.setattr(output, "Console", lambda: Console(width=300))
+    monkeypatch.setattr(output, "Console", lambda: Console(width=width))
     done = verb(data, *words)
     assert done.exit_code == 0, done.output
     return done.output
@@ -185,6 +196,29 @@ async def test_a_person_gets_tables(data: Path, monkeypatch: pytest.MonkeyPatch)
         assert all(part in shown for part in wanted), shown
 
 
+async def test_a_name_is_whole_also_on_a_narrow_terminal(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns all users were called "load-a5…", and none of them could be asked for."""
+    names = [f"somebody-of-a-long-name-{number}" for number in range(3)]
+    async with a_store(data) as store:
+        for name in names:
+            await commit(store, push(1, create("a"), user=name))
+    for width in (40, 80):
+        shown = as_on_a_terminal(monkeypatch, data, "users", width=width)
+        assert "…" not in shown
+        column = "".join(line.split("  ")[0].strip() for line in shown.splitlines()[2:])
+        assert all(name in column for name in names), shown
+
+
+async def test_what_is_said_of_a_file_moves_no_cursor(data: Path) -> None:
+    odd = data.with_name("\x1b[2J\u202efile")
+    for words in (("users",), ("import", odd), ("bundle", odd / "x", "--user", "ada")):
+        done = verb(odd if words == ("users",) else data, *words)
+        assert done.exit_code == 1
+        assert {"\x1b", "\u202e"}.isdisjoint(done.stderr)
+
+
 @pytest.mark.parametrize("words", [("devices", "eve"), ("objects", "eve"), ("log", "eve")])
 async def test_a_user_who_is_not_there_is_said_to_be_so(data: Path, words: tuple[str, ...]) -> None:
     async with a_store(data):
@@ -199,6 +233,9 @@ def test_a_file_that_is_not_there_or_is_older_is_explained(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     assert "none.db is not there" in verb(tmp_path / "none.db", *words).stderr
+    assert f"{tmp_path} is no file" in verb(tmp_path, *words).stderr
+    (tmp_path / "new.db").touch()
+    assert "new.db is empty: a hub makes" in verb(tmp_path / "new.db", *words).stderr
     old = Path(shutil.copy(FILES / f"hub-{VERSION - 1}.sqlite", tmp_path / "old.db"))
     done = verb(old, *words)
     assert done.exit_code == 1

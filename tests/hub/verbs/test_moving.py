@@ -10,6 +10,8 @@ import pytest
 
 from client import Device
 from hub.exports import EndOfUser, Line, NotAnExport, User, encode_line, read_line
+from hub.store import exporting
+from hub.store.beside import looking
 from hub.store.errors import UserExists
 from hub.store.staging import COMING, GOING
 from tests.hub.fakes import START, FakeClock, create, delete, update
@@ -112,6 +114,51 @@ async def test_a_user_who_is_there_stays_unless_told_otherwise(tmp_path: Path) -
     assert told(data, "import", "--replace", export)[0]["user"] == "ada"
     assert shown(data) == before
     assert nobody_is_on_the_way(data)
+
+
+async def test_how_far_the_export_of_one_user_is_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood at 0 % until the end, however large the user was."""
+    monkeypatch.setattr(exporting, "TOLD_ROWS", 4)
+    data, heard = await lives(tmp_path / "hub.db"), []
+    with looking(data) as file:
+        lines = list(exporting.export(file, ["ada"], START, lambda *said: heard.append(said)))
+    (_part, _done, whole) = heard[-1]
+    assert [done for _, done, _ in heard[:-1]] == [
+        min(done, whole) for done in range(4, len(lines) - 1, 4)
+    ]
+    assert heard[-1] == ("exporting", whole, whole)
+    assert 0.5 * len(lines) < whole < 1.5 * len(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "stopped", "meaning"),
+    [
+        (("import", "--replace"), "importing._bring_all", "who had that name before is as before"),
+        (("delete-user", "--yes", "ada"), "deleting._deleted", "compact erases what is left"),
+        (("compact",), "compacting._compacted", "Nothing is lost"),
+    ],
+)
+async def test_whoever_stops_a_verb_is_told_what_became_of_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    stopped: str,
+    meaning: str,
+) -> None:
+    """It said "Aborted", and nobody knew whether half a user was there."""
+    data = await lives(tmp_path / "hub.db")
+    more = [exported(data)] if words[0] == "import" else []
+
+    async def stop(*_words: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"hub.verbs.{stopped}", stop)
+    done = verb(data, *words, *more)
+    assert done.exit_code == 1
+    assert "Stopped." in done.stderr
+    assert meaning in done.stderr
 
 
 async def test_where_one_of_many_is_there_none_of_the_others_comes_in(tmp_path: Path) -> None:

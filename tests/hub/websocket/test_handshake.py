@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.edge import Edge
+from hub.errors import HandshakeFault
 from hub.forwarded import Proxies, proxies_of
 from hub.settings import Settings
 from hub.websocket.connection import WebSocketLink
@@ -47,9 +48,14 @@ class Door:
     def __init__(self, terms: Terms = TERMS, *, is_crowded: bool = False) -> None:
         self.links: list[WebSocketLink] = []
         self.is_over = False
+        self.faults: list[HandshakeFault] = []
         self.transport = FakeTransport()
         self.handshake = Handshake(
-            terms, lambda _handshake, _where: not is_crowded, self.links.append, self._over
+            terms,
+            lambda _handshake, _where: not is_crowded,
+            self.links.append,
+            self._over,
+            self.faults.append,
         )
         self.transport.protocol = self.handshake
         self.handshake.connection_made(self.transport)
@@ -72,6 +78,7 @@ async def test_a_sound_request_opens_a_link(piece: int) -> None:
     door = Door()
     door.say(request(), piece)
     [link] = door.links
+    assert door.faults == []
     assert door.answer.startswith("HTTP/1.1 101 Switching Protocols\r\n")
     assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in door.answer
     assert "Sec-WebSocket-Protocol: mobync.v1\r\n" in door.answer
@@ -90,26 +97,33 @@ async def test_frames_right_behind_the_request_are_heard() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "status"),
+    ("bad", "status", "fault"),
     [
-        (request("GET /other HTTP/1.1"), 404),
-        (request("GET /sync/ HTTP/1.1"), 404),
-        (request("POST /sync HTTP/1.1"), 405),
-        (request("GET /sync HTTP/1.0"), 505),
-        (request(Upgrade=None), 426),
-        (request(Connection="close"), 426),
-        (request(Sec_WebSocket_Key=None), 400),
-        (request(Sec_WebSocket_Key="short"), 400),
-        (request(Sec_WebSocket_Version="8"), 400),
-        (request(Sec_WebSocket_Protocol=None), 400),
-        (request(Sec_WebSocket_Protocol="mobync.v2"), 400),
-        (request(Cookie="c" * 9000), 431),
+        (request("GET /other HTTP/1.1"), 404, "path"),
+        (request("GET /sync/ HTTP/1.1"), 404, "path"),
+        (request("POST /sync HTTP/1.1"), 405, "not_upgraded"),
+        (request("GET /sync HTTP/1.0"), 505, "malformed"),
+        (request(Upgrade=None), 426, "not_upgraded"),
+        (request(Connection="close"), 426, "not_upgraded"),
+        (request(Sec_WebSocket_Key=None), 400, "malformed"),
+        (request(Sec_WebSocket_Key="short"), 400, "malformed"),
+        (request(Sec_WebSocket_Version="8"), 400, "malformed"),
+        (request(Sec_WebSocket_Protocol=None), 400, "subprotocol"),
+        (request(Sec_WebSocket_Protocol="mobync.v2"), 400, "subprotocol"),
+        (request(Cookie="c" * 9000), 431, "too_large"),
+        (request(f"GET /sync?{'c' * 9000} HTTP/1.1"), 414, "too_large"),
     ],
 )
 @in_virtual_time
-async def test_any_other_request_is_answered_and_closed(bad: bytes, status: int) -> None:
+async def test_any_other_request_is_answered_closed_and_told_of(
+    bad: bytes, status: int, fault: str
+) -> None:
+    """What could not be read as a request, as one with a large cookie, was in no log."""
     door = Door()
-    door.say(bad)
+    with capture_logs() as logs:
+        door.say(bad)
+    assert [(line["event"], line["reason"]) for line in logs] == [("handshake refused", fault)]
+    assert door.faults == [fault]
     assert door.answer.startswith(f"HTTP/1.1 {status} ")
     assert door.transport.is_closed
     assert door.links == []
@@ -120,6 +134,7 @@ async def test_what_is_no_request_at_all_is_closed_without_a_word() -> None:
     door = Door()
     door.say(b"\x16\x03\x01 what a TLS client says\r\n\r\n")
     assert (door.answer, door.transport.is_closed, door.links) == ("", True, [])
+    assert door.faults == ["malformed"]
 
 
 @pytest.mark.parametrize("path", ["/sync", "/sync?colour=blue"])
@@ -140,6 +155,7 @@ async def test_pages_of_other_origins_are_refused(origin: str | None, status: in
     door.say(request(Origin=origin))
     assert door.answer.startswith(f"HTTP/1.1 {status} ")
     assert len(door.links) == (status == 101)
+    assert door.faults == [] if status == 101 else ["origin"]
 
 
 @pytest.mark.parametrize(
@@ -187,8 +203,8 @@ async def test_a_refusal_is_logged_with_the_address_and_without_the_path() -> No
             request("GET /sync?token=secret HTTP/1.1", Origin="https://evil.example")
         )
     [line] = logs
-    assert (line["event"], line["status"], line["address"]) == (
-        "handshake refused", 403, "192.0.2.7",
+    assert (line["event"], line["reason"], line["address"]) == (
+        "handshake refused", "origin", "192.0.2.7",
     )  # fmt: skip
     assert "secret" not in str(line)
 
@@ -213,13 +229,31 @@ async def test_a_request_without_an_end_is_cut_off_in_time() -> None:
     assert not door.is_over
     await _seconds(0.2)
     assert (door.transport.was_aborted, door.is_over, door.links) == (True, True, [])
+    assert door.faults == ["too_slow"]
+
+
+@in_virtual_time
+async def test_who_was_refused_and_does_not_take_the_answer_is_cut_off_and_counted_once() -> None:
+    door = Door()
+    door.say(request("GET /other HTTP/1.1"))
+    await _seconds(11)
+    assert (door.transport.was_aborted, door.faults) == (True, ["path"])
+
+
+@in_virtual_time
+async def test_who_hangs_up_was_not_refused() -> None:
+    door = Door()
+    door.say(request()[:-2])
+    door.handshake.connection_lost(None)
+    await _seconds(60)
+    assert (door.is_over, door.faults) == (True, [])
 
 
 @in_virtual_time
 async def test_a_request_of_endless_headers_is_cut_off() -> None:
     door = Door()
     door.say(request()[:-2] + b"X: y\r\n" * (MOST_REQUEST_BYTES // 6 + 1), 1000)
-    assert door.transport.was_aborted
+    assert (door.transport.was_aborted, door.faults[:1]) == (True, ["too_large"])
 
 
 @in_virtual_time
@@ -235,6 +269,7 @@ async def test_one_too_many_is_cut_off_at_once() -> None:
     door = Door(is_crowded=True)
     await settled()
     assert (door.transport.was_aborted, door.is_over) == (True, True)
+    assert door.faults == ["crowded"]
 
 
 def _terms(**changes: Any) -> Terms:

@@ -86,6 +86,9 @@ class FakeTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reads = True
 
+    def is_closing(self) -> bool:
+        return self.is_closed or self.was_aborted
+
     def close(self) -> None:
         self.is_closed = True
 
