@@ -9,7 +9,7 @@ little go first, once: their group is short, and they need not wait for his.
 import asyncio
 from collections.abc import Iterator, Sequence
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -42,6 +42,13 @@ class Committed(NamedTuple):
     stored: Sequence[Stored | None] | None
 
 
+class Onlooker(Protocol):
+    """Somebody who looks on at what is stored. Nobody waits for an onlooker, and none may fail."""
+
+    def hear(self, run: Sequence[Waiting], stored: Sequence[Stored | None], /) -> None:
+        """A group was stored and handed out; None: that push had been stored before."""
+
+
 class GroupCommit:
     """Takes what waits, commits it, hands it out, and begins again.
 
@@ -53,6 +60,7 @@ class GroupCommit:
     def __init__(self, store: Store, counts: Counts) -> None:
         self._store = store
         self._counts = counts
+        self.onlookers: dict[Onlooker, None] = {}
         self._line: dict[User, None] = {}
         self._let_others_go: set[User] = set()
         self._something_waits = asyncio.Event()
@@ -139,6 +147,8 @@ class GroupCommit:
         elif run:
             self._counts.broadcast_seconds.add(now - began)
             self._counts.handed_out(run, group.stored, now)
+            for onlooker in self.onlookers:
+                onlooker.hear(run, group.stored)
 
 
 async def _let_arrive() -> None:

@@ -6,7 +6,7 @@ device comes in or becomes live. So whoever holds it knows that everything store
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Protocol
@@ -18,6 +18,7 @@ from hub.epochs import NO_STARTS, Epochs
 from hub.frames import changes_frame
 from hub.lock import UserLock
 from hub.rates import Bucket, Buckets
+from hub.states import State
 from hub.store.interface import Incoming, Store, Stored
 from protocol.closing import Closing
 from protocol.history import History
@@ -52,6 +53,10 @@ class Waiting(msgspec.Struct, frozen=True):
 
 class Receiver(Pusher, Protocol):
     """A connected device of a user."""
+
+    @property
+    def state(self) -> State:
+        """Whether it is live, or on its way there."""
 
     def hear(self, clock: int, frame: bytes) -> None:
         """Take the next clock, another device's push."""
@@ -241,6 +246,10 @@ class Users:
         """Wait until nobody is here for a user, and nothing of it waits to be stored."""
         while name in self._users:
             await self._gone.setdefault(name, asyncio.Event()).wait()
+
+    def here(self) -> Iterator[User]:
+        """Users of whom a device is connected."""
+        return (user for user in self._users.values() if user.devices)
 
     def known(self, name: str) -> User | None:
         """A user that is in memory."""

@@ -24,6 +24,7 @@ BY_PROCESSES = (
     "proxies",
     "scripts",
     "service",
+    "page",
     "test_internet.py",
     "test_monitoring.py",
     "test_operating.py",

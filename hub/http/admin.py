@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from hub.http import moving, repairs
+from hub.http.answers import PRIVATE
 from hub.http.bearer import Guard
 from hub.hub import Hub
 from hub.revoking import Revocation, of_subject
@@ -84,4 +85,6 @@ async def _read(request: web.Request) -> tuple[Order, Revocation]:
 
 
 def _answer(status: HTTPStatus = HTTPStatus.OK, **fields: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(fields), status=status, content_type="application/json")
+    return web.Response(
+        body=orjson.dumps(fields), status=status, headers=PRIVATE, content_type="application/json"
+    )

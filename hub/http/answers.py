@@ -1,5 +1,6 @@
 """What the HTTP listener answers, in JSON, and to whom."""
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,6 +13,15 @@ from protocol.mobync import failure
 
 ADDRESS: Final = web.RequestKey("address", str)
 """Under this a request has the address of its peer, proxies seen through."""
+
+DEADLINE: Final = web.RequestKey("deadline", asyncio.Timeout)
+"""Under this a request has the time left to answer it; what is told without end puts it off."""
+PRIVATE: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""Headers of whatever only an operator may see."""
 
 logger: Final = structlog.get_logger("http")
 

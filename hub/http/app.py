@@ -1,19 +1,18 @@
 """The HTTP listener: `POST /sync` for mobync's polling clients, `/healthz` and `/readyz`.
 
 And `/metrics` for those who may read it, and what only an operator may ask, below `/admin/`, where
-there is an admin token. Every other answer is JSON. Whatever a peer sends or fails to take ends its
-own request and no other: a request has a largest body and its deadlines, and there are only so many
-at once.
+there is an admin token; the live page is there, too. Every other answer is JSON. Whatever a peer
+sends or fails to take ends its own request and no other: a request has a largest body and its
+deadlines, and there are only so many at once.
 """
 
 import asyncio
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import structlog
@@ -23,12 +22,14 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from hub.addresses import TooManyFromThere
 from hub.counts import Counts
+from hub.endless import meanwhile
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
-from hub.http import admin, metrics, moving
-from hub.http.answers import address_of, as_json, refusal
-from hub.http.bearer import Bearers, read_token
+from hub.http import admin, live, metrics, moving, page, repairs
+from hub.http.answers import DEADLINE, address_of, as_json, refusal
+from hub.http.bearer import Bearers, Here, read_token
 from hub.http.health import Health
+from hub.http.live import Live
 from hub.http.pages import of_pages
 from hub.http.peers import knowing_peers
 from hub.http.polling import PollRefused, poll
@@ -63,10 +64,10 @@ async def listening(
     given: socket.socket | None = None,
 ) -> AsyncIterator[str]:
     """Serve HTTP for as long as this lasts; its address. A socket that is given listens already."""
-    health, silent = Health(hub), Silent(hub.limits)
+    health, silent, watched = Health(hub), Silent(hub.limits), Live(hub)
     whose = [knowing_peers(proxies_of(settings.edge), silent), of_pages(settings.pages)]
     runner = web.AppRunner(
-        make_app(hub, routes_of(hub, health, settings), REQUEST_SECONDS, whose),
+        make_app(hub, routes_of(hub, health, settings, watched), REQUEST_SECONDS, whose),
         access_log=None,
         auto_decompress=False,  # nobody needs it, and a bomb would keep everybody waiting
         keepalive_timeout=IDLE_SECONDS,
@@ -74,13 +75,20 @@ async def listening(
         # aiohttp waits that long twice: before it cancels what is under way, and after.
         shutdown_timeout=settings.limits.stop_seconds * SHARE_OF_STOP / 2,
     )
-    async with health.asking():
+    async with health.asking(), _keeping(watched, settings):
         await runner.setup()
         try:
             await _listen(runner, settings, silent, identity, given)
             yield _url("https" if identity else "http", *runner.addresses[0][:2])
         finally:
+            watched.watchers.leave()
             await runner.cleanup()
+
+
+def _keeping(watched: Live, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Keep the last minutes for whoever opens the live page, if anybody can."""
+    is_on = settings.dev or settings.tokens.admin_token_file is not None
+    return meanwhile(watched.moments.taking(), "moments") if is_on else nullcontext()
 
 
 async def _listen(
@@ -106,7 +114,9 @@ def _url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def routes_of(hub: Hub, health: Health, settings: Settings) -> Sequence[web.RouteDef]:
+def routes_of(
+    hub: Hub, health: Health, settings: Settings, watched: Live
+) -> Sequence[web.RouteDef]:
     """All routes that these settings open."""
     desk, admin_token = Desk(hub, health), _admin_token(settings)
     return [
@@ -114,12 +124,24 @@ def routes_of(hub: Hub, health: Health, settings: Settings) -> Sequence[web.Rout
         web.get("/healthz", desk.healthz),
         web.get("/readyz", desk.readyz),
         *metrics.routes_by(settings, admin_token, hub, health),
-        *_admin_routes(hub, settings.data, admin_token),
+        *_admin_routes(hub, health, settings, admin_token, watched),
     ]
 
 
-def _admin_routes(hub: Hub, data: Path, token: Sequence[bytes]) -> Sequence[web.RouteDef]:
-    return admin.routes(hub, data, Bearers(token, "admin")) if token else ()
+def _admin_routes(
+    hub: Hub, health: Health, settings: Settings, token: Sequence[bytes], watched: Live
+) -> Sequence[web.RouteDef]:
+    """What an operator may ask; a hub for trying lets whoever is there look, and change nothing."""
+    if token:
+        guard = Bearers(token, "admin")
+        looking = live.routes(hub, health, watched, guard)
+        here = page.routes(is_on=True, needs_token=True)
+        return *here, *looking, *admin.routes(hub, settings.data, guard)
+    if settings.dev:
+        looking = live.routes(hub, health, watched, Here())
+        here = page.routes(is_on=True, needs_token=False)
+        return *here, *looking, *repairs.looking_routes(hub, settings.data, Here())
+    return page.routes(is_on=False, needs_token=True)
 
 
 def _admin_token(settings: Settings) -> Sequence[bytes]:
@@ -210,7 +232,8 @@ def _in_time(seconds: float) -> Middleware:
     @web.middleware
     async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(moving.SECONDS if _moves(request) else seconds):
+            allowed = moving.SECONDS if _moves(request) else seconds
+            async with asyncio.timeout(allowed) as request[DEADLINE]:
                 response = await handler(request)
         except TimeoutError:
             response = _too_late(request)

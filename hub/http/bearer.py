@@ -10,6 +10,8 @@ from aiohttp import hdrs, web
 
 from hub.auth.keys import LEAST_SECRET, read_file, warn_if_open
 from hub.errors import SettingsError
+from hub.origins import OF_THIS_MACHINE, may_talk
+from hub.tokens import is_loopback
 
 
 def read_token(path: Path, setting: str) -> bytes:
@@ -58,7 +60,27 @@ class Anybody:
         """Let it pass."""
 
 
-Guard: TypeAlias = Bearers | Anybody
+class Here:
+    """Whoever asks on this machine, of a hub for trying, whose port nobody else reaches.
+
+    A page from elsewhere may be open in the same browser: it is refused by where it says that it
+    comes from, and one that has its own name lead here by the name that it asks for.
+    """
+
+    def check(self, request: web.Request) -> None:
+        """Make sure of it.
+
+        Raises:
+            HTTPForbidden: a page from elsewhere asks.
+
+        """
+        is_ours = may_talk((OF_THIS_MACHINE,), request.headers.get(hdrs.ORIGIN))
+        is_from_elsewhere = request.headers.get("Sec-Fetch-Site") == "cross-site"
+        if not is_ours or is_from_elsewhere or not is_loopback(request.url.host or ""):
+            raise web.HTTPForbidden(reason="under --dev only pages of this machine may ask")
+
+
+Guard: TypeAlias = Bearers | Anybody | Here
 
 
 def _digest(text: bytes) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from hub.exports import NotAnExport
+from hub.http.answers import PRIVATE
 from hub.http.bearer import Guard
 from hub.restoring import NotRestored
 from hub.revoking import BeingMoved
@@ -71,5 +72,8 @@ def _malformed(error: Exception) -> web.HTTPBadRequest:
 
 def _answer(said: Said, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     return web.Response(
-        body=msgspec.json.encode(said), status=status, content_type="application/json"
+        body=msgspec.json.encode(said),
+        status=status,
+        headers=PRIVATE,
+        content_type="application/json",
     )

@@ -4,11 +4,11 @@ What is read is read beside the hub, in a thread, and takes nothing from its own
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import structlog
@@ -21,19 +21,33 @@ from hub.restoring import Lost, restore_live, value_of
 from hub.store import looking as stored
 from hub.store.beside import known, looking
 from hub.store.explaining import why
-from hub.store.looking import ObjectRow, PushRow
+from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
 from hub.store.past import objects_at
 from hub.store.reading import first_clock
 
 T = TypeVar("T")
 
 PAGE: Final = 1_000
-"""Objects in one answer."""
+"""Users, or objects, in one answer."""
 PUSHES: Final = 100
 """Pushes in one."""
+HowMany: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=PAGE)]
 RESTORE: Final = "/admin/restore"
 
 logger: Final = structlog.get_logger("http")
+
+
+class AboutUsers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which users: those behind a name, or in whose name a text is, or who are `connected`.
+
+    `most` of them, and so many `devices` of each, those first that were here last.
+    """
+
+    after: str = ""
+    find: str = ""
+    connected: bool = False
+    most: HowMany = PAGE
+    devices: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
 
 
 class AboutUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +64,7 @@ class AboutObjects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: int | None = None
     after_model: str = ""
     after_id: str = ""
+    most: HowMany = PAGE
 
 
 class AboutLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +84,12 @@ class AboutObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
     """What answers whom the guard lets pass; `data` is the hub's file."""
+    repairing = web.post(RESTORE, RepairDesk(hub, data, guard).restore)
+    return *looking_routes(hub, data, guard), repairing
+
+
+def looking_routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
+    """The same, less what changes anything."""
     desk = RepairDesk(hub, data, guard)
     return (
         web.get("/admin/users", desk.users),
@@ -76,7 +97,6 @@ def routes(hub: Hub, data: Path, guard: Guard) -> Sequence[web.RouteDef]:
         web.get("/admin/objects", desk.objects),
         web.get("/admin/log", desk.log),
         web.get("/admin/why", desk.why),
-        web.post(RESTORE, desk.restore),
     )
 
 
@@ -89,8 +109,8 @@ class RepairDesk:
         self._guard = guard
 
     async def users(self, request: web.Request) -> web.StreamResponse:
-        """All users."""
-        return await answered(request, self._guard, self._users())
+        """Some users; `more` says whether there are others behind them."""
+        return await answered(request, self._guard, self._users(request))
 
     async def devices(self, request: web.Request) -> web.StreamResponse:
         """A user's devices."""
@@ -112,16 +132,36 @@ class RepairDesk:
         """Bring a lost value back."""
         return await answered(request, self._guard, self._restore(request))
 
-    async def _users(self) -> Said:
-        return {"users": await self._read(lambda file: list(stored.users(file)))}
+    async def _users(self, request: web.Request) -> Said:
+        of = asked(request, AboutUsers)
+        here = self._connected(of) if of.connected else None
+        rows, devices = await self._read(partial(_users, of, here))
+        connected = {row.user: self._states(row.user) for row in rows[: of.most]}
+        more = len(rows) > of.most
+        said = {"users": rows[: of.most], "more": more, "connected": connected}
+        return said | {"devices": devices} if of.devices else said
 
     async def _devices(self, request: web.Request) -> Said:
         user = asked(request, AboutUser).user
-        return {"devices": await self._read(lambda file: list(stored.devices(file, user)))}
+        rows = await self._read(lambda file: list(stored.devices(file, user)))
+        return {"devices": rows, "connected": self._states(user)}
 
     async def _objects(self, request: web.Request) -> Said:
-        rows = await self._read(partial(_page, asked(request, AboutObjects)))
-        return {"objects": rows[:PAGE], "more": len(rows) > PAGE}
+        of = asked(request, AboutObjects)
+        rows = await self._read(partial(_page, of))
+        return {"objects": rows[: of.most], "more": len(rows) > of.most}
+
+    def _connected(self, of: AboutUsers) -> Sequence[str]:
+        """The names of those who are connected, as far as they are asked for."""
+        find = of.find.lower()
+        names = (user.name for user in self._hub.users.here())
+        return sorted(name for name in names if name > of.after and find in name.lower())
+
+    def _states(self, name: str) -> Mapping[str, str]:
+        """The states of a user's devices that are connected, by their names."""
+        user = self._hub.users.known(name)
+        devices = user.devices if user is not None else {}
+        return {device: each.state.name.lower() for device, each in devices.items()}
 
     async def _log(self, request: web.Request) -> Said:
         first, pushes = await self._read(partial(_pushes, asked(request, AboutLog)))
@@ -147,6 +187,20 @@ class RepairDesk:
             return work(file)
 
 
+def _users(
+    of: AboutUsers, here: Sequence[str] | None, file: Any
+) -> tuple[Sequence[UserRow], Mapping[str, Sequence[DeviceRow]]]:
+    """Users, one more than an answer has, and some devices of each."""
+    rows = (
+        stored.users(file, of.after, of.find)
+        if here is None
+        else stored.users_named(file, here[: of.most + 1])
+    )
+    found = list(islice(rows, of.most + 1))
+    names = [row.user for row in found[: of.most]] if of.devices else []
+    return found, stored.devices_of(file, names, of.devices)
+
+
 def _page(of: AboutObjects, file: Any) -> Sequence[ObjectRow]:
     """Objects behind the last of another answer, and one more than an answer has."""
     rows: Iterable[ObjectRow] = (
@@ -156,7 +210,7 @@ def _page(of: AboutObjects, file: Any) -> Sequence[ObjectRow]:
     )
     behind = of.after_model, of.after_id
     there = (row for row in rows if row.fields is not None and (row.model, row.id) > behind)
-    return list(islice(there, PAGE + 1))
+    return list(islice(there, of.most + 1))
 
 
 def _pushes(of: AboutLog, file: Any) -> tuple[int, Sequence[PushRow]]:

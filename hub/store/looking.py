@@ -7,9 +7,11 @@ programs read them, and their fields keep their names.
 import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
+import orjson
 from msgspec import Raw
 
 from hub.store.beside import known
@@ -28,9 +30,13 @@ SELECT users.name, log_id, head, dropped + 1, objects, bytes,
   (SELECT stored_at FROM log WHERE seq = (
     SELECT seqs ->> '$[#-1]' FROM log_clocks WHERE log_clocks.user_no = users.user_no
     ORDER BY clock DESC LIMIT 1))
-FROM users WHERE name >= ' ' ORDER BY name
+FROM users WHERE {which} ORDER BY name
 """
+_FOUND: Final = _USERS.format(
+    which="name >= ' ' AND name > :after AND (:find = '' OR instr(lower(name), lower(:find)) > 0)"
+)
 # Who is on the way in or out has a name that begins with less (hub/store/staging.py).
+_NAMED: Final = _USERS.format(which="name IN (SELECT value FROM json_each(:names))")
 _LAST_STORED: Final = "SELECT stored_at FROM log WHERE seq = ?"
 _OBJECTS: Final = """
 SELECT model, id, created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps, past
@@ -97,12 +103,23 @@ class PushRow(msgspec.Struct, frozen=True):
     refused: Leftovers
 
 
-def users(connection: sqlite3.Connection) -> Iterator[UserRow]:
-    """All users, by name."""
+def users(connection: sqlite3.Connection, after: str = "", find: str = "") -> Iterator[UserRow]:
+    """All users behind a name, by name, or those of them in whose name a text is."""
+    return _user_rows(connection, _FOUND, {"after": after, "find": find})
+
+
+def users_named(connection: sqlite3.Connection, names: Sequence[str]) -> Iterator[UserRow]:
+    """Users of these names, as far as there are any."""
+    return _user_rows(connection, _NAMED, {"names": orjson.dumps(names).decode()})
+
+
+def _user_rows(
+    connection: sqlite3.Connection, query: str, place: Mapping[str, str]
+) -> Iterator[UserRow]:
     memory = _remembered(connection)
     behind = {user.name: user for user in memory.behind.values()}
     memory.measure(behind.values())
-    for row in (UserRow(*columns) for columns in connection.execute(_USERS)):
+    for row in (UserRow(*columns) for columns in connection.execute(query, place)):
         user = behind.get(row.user)
         yield row if user is None else _with_unfolded(row, user, connection)
 
@@ -115,13 +132,25 @@ def standing_of(connection: sqlite3.Connection, name: str) -> UserRow:
 
     """
     known(connection, name)
-    return next(row for row in users(connection) if row.user == name)
+    return next(users_named(connection, [name]))
 
 
 def devices(connection: sqlite3.Connection, name: str) -> Iterator[DeviceRow]:
     """A user's devices, those first that were here last."""
     known(connection, name)
-    user = _remembered(connection).user(name)
+    return _devices(connection, _remembered(connection), name)
+
+
+def devices_of(
+    connection: sqlite3.Connection, names: Iterable[str], most: int
+) -> Mapping[str, Sequence[DeviceRow]]:
+    """Of some users those devices, so many at most, that were here last."""
+    memory = _remembered(connection)
+    return {name: list(islice(_devices(connection, memory, name), most)) for name in names}
+
+
+def _devices(connection: sqlite3.Connection, memory: Memory, name: str) -> Iterator[DeviceRow]:
+    user = memory.user(name)
     for device in sorted(user.devices.values(), key=lambda each: (-each.seen, each.name)):
         yield _device_row(device, user, connection)
 

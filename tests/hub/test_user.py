@@ -8,6 +8,7 @@ import pytest
 
 from hub.limits import Limits
 from hub.rates import Buckets
+from hub.states import State
 from hub.store.errors import StoreFailed
 from hub.store.interface import Incoming, Stored
 from hub.user import User, Users, Waiting
@@ -20,6 +21,7 @@ class Device:
 
     grant = None
     device = "phone"
+    state = State.LIVE
 
     def __init__(self) -> None:
         self.told: list[Any] = []

@@ -329,6 +329,37 @@ async def _metrics(hub: ServedHub, _hers: Hers) -> Answers:
     return await _as_operator(hub, "GET", "/metrics?user=ada")
 
 
+@way("GET /admin/live", "as if he were the operator", *["401"] * 3)
+async def _watch(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _as_operator(hub, "GET", "/admin/live?user=ada")
+
+
+async def _page(hub: ServedHub, path: str) -> Answers:
+    """What the live page is made of, with a token and without."""
+    answers: Answers = []
+    for headers in ({}, {"Authorization": f"Bearer {token('ada')}"}):
+        async with hub.session.get(hub.url + path, headers=headers) as response:
+            answers.append([response.status, {}, {"page": await response.text()}])
+    return answers
+
+
+@way("GET /admin/", "with her name in the address")
+async def _live_page(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _page(hub, "/admin/?user=ada")
+
+
+@way("GET /admin", "with her name in the address")
+async def _way_to_the_page(hub: ServedHub, _hers: Hers) -> Answers:
+    return await _page(hub, "/admin?user=ada")
+
+
+@way("GET /admin/page/{name}", "with her name, and the file's", *["404"] * 3)
+async def _files_of_the_page(hub: ServedHub, _hers: Hers) -> Answers:
+    names = ("ada", "..%2f..%2fhub.db", "hub.db")
+    refused = [await asked(hub, "GET", f"/admin/page/{name}") for name in names]
+    return [*refused, *await _page(hub, "/admin/page/main.js?user=ada")]
+
+
 @way("anything else over HTTP", "that a careless server would have", *["404"] * 7)
 async def _no_such_route(hub: ServedHub, _hers: Hers) -> Answers:
     paths = (
@@ -377,7 +408,7 @@ def test_each_message_and_each_endpoint_was_tried(tmp_path: Path) -> None:
     """One that is added is tried, too, or this fails."""
     messages = {kind.__struct_config__.tag for kind in get_args(FromDevice)}
     hub: Any = SimpleNamespace(limits=Limits(), counts=Counts())
-    app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path)), seconds=1.0)
+    app = make_app(hub, routes_of(hub, hub, settings_in(tmp_path), hub), seconds=1.0)
     routes = {
         (route.method, getattr(route.resource, "canonical", "")) for route in app.router.routes()
     }

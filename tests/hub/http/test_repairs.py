@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from hub.http import repairs
 from tests.hub.fakes import create, delete, update
-from tests.hub.http.served import LiveDevice, Reply, ServedHub
+from tests.hub.http.served import LiveDevice, Reply, ServedHub, serve
 from tests.hub.http.test_admin import SECRET, administered
+from tests.hub.http.test_metrics import settings_of
 
 READS = (
     "users",
@@ -46,16 +47,39 @@ async def test_users_devices_and_objects_are_shown(tmp_path: Path) -> None:
         assert [each["fields"].get("n") for each in before] == [1, None, None]
 
 
-async def test_many_objects_come_page_by_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_many_users_come_page_by_page_and_are_found_by_a_part_of_their_name(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(repairs, "PAGE", 2)
+    async with administered(tmp_path) as hub:
+        for name in ("ada", "ben", "Adam"):
+            async with hub.live_device(name) as phone:
+                await said(phone, 1, create("a"))
+        first = (await ask(hub, "users?most=2")).json
+        assert ([each["user"] for each in first["users"]], first["more"]) == (["Adam", "ada"], True)
+        rest = (await ask(hub, "users?most=2&after=ada")).json
+        assert ([each["user"] for each in rest["users"]], rest["more"]) == (["ben"], False)
+        found = (await ask(hub, "users?find=AD&devices=5")).json
+        assert [each["user"] for each in found["users"]] == ["Adam", "ada"]
+        assert [each["device"] for each in found["devices"]["ada"]] == ["phone"]
+
+
+async def test_who_is_connected_is_told_of_users_and_devices(tmp_path: Path) -> None:
+    async with administered(tmp_path) as hub, hub.live_device("ada") as phone:
+        await said(phone, 1, create("a"))
+        async with hub.live_device("ben") as other:
+            await said(other, 1, create("a"))
+            here = (await ask(hub, "users?connected=true&find=A")).json
+            assert here["connected"] == {"ada": {"phone": "live"}}
+        assert (await ask(hub, "devices?user=ada")).json["connected"] == {"phone": "live"}
+
+
+async def test_many_objects_come_page_by_page(tmp_path: Path) -> None:
     async with administered(tmp_path) as hub, hub.live_device("ada") as phone:
         await said(phone, 1, *(create(name) for name in "abcde"))
         pages: list[Any] = []
         behind = ""
         while not pages or pages[-1]["more"]:
-            pages.append((await ask(hub, f"objects?user=ada{behind}")).json)
+            pages.append((await ask(hub, f"objects?user=ada&most=2{behind}")).json)
             last = pages[-1]["objects"][-1]
             behind = f"&after_model={last['model']}&after_id={last['id']}"
         assert [[each["id"] for each in page["objects"]] for page in pages] == [
@@ -149,6 +173,7 @@ async def test_without_the_admin_token_nothing_is_shown_or_done(
         assert (await hub.ask("POST", repairs.RESTORE, headers=shown, data="{}")).status == 401
 
 
-async def test_it_is_off_unless_there_is_an_admin_token(served: ServedHub) -> None:
-    for what in READS:
-        assert (await served.ask("GET", f"/admin/{what}")).status == 404
+async def test_it_is_off_unless_there_is_an_admin_token(tmp_path: Path) -> None:
+    async with serve(settings_of(tmp_path)) as served:
+        for what in READS:
+            assert (await served.ask("GET", f"/admin/{what}")).status == 404
