@@ -76,7 +76,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="Whoever shows the token in this file (32 bytes up) may revoke, look at "
             "what users have, bring lost values back, and export, import and delete whole users, "
-            "below /admin/; without it that is off.",
+            "below /admin/, where the live page is; without it that is off.",
         ),
     ] = None
 
