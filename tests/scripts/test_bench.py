@@ -365,6 +365,7 @@ async def bench(*arguments: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), errors.decode()
 
 
+@pytest.mark.serial  # beside others a window of 0.2 s says nothing of a ratio
 async def test_a_small_run_prints_a_table_and_writes_json_and_charts(tmp_path: Path) -> None:
     sizes = ["--rounds", "1", "--seconds", "0.2", "--share", "0.01"]
     only = ["--only", "throughput", "--only", "storm", "--targets", "relay,hub"]
