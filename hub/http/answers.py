@@ -15,7 +15,7 @@ ADDRESS: Final = web.RequestKey("address", str)
 """Under this a request has the address of its peer, proxies seen through."""
 
 DEADLINE: Final = web.RequestKey("deadline", asyncio.Timeout)
-"""Under this a request has the time left to answer it; what is told without end puts it off."""
+"""Under this a request has its deadline; what takes long, or has no end, puts that off."""
 PRIVATE: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",

@@ -25,7 +25,7 @@ from hub.counts import Counts
 from hub.endless import meanwhile
 from hub.errors import SettingsError
 from hub.forwarded import proxies_of
-from hub.http import admin, live, metrics, moving, page, repairs
+from hub.http import admin, live, metrics, page, repairs
 from hub.http.answers import DEADLINE, address_of, as_json, refusal
 from hub.http.bearer import Bearers, Here, read_token
 from hub.http.health import Health
@@ -232,8 +232,7 @@ def _in_time(seconds: float) -> Middleware:
     @web.middleware
     async def bound(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            allowed = moving.SECONDS if _moves(request) else seconds
-            async with asyncio.timeout(allowed) as request[DEADLINE]:
+            async with asyncio.timeout(seconds) as request[DEADLINE]:
                 response = await handler(request)
         except TimeoutError:
             response = _too_late(request)
@@ -295,11 +294,6 @@ def _route(request: web.Request) -> str:
     """Which of the hub's own addresses it is; what a peer wrote there may be a token."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
-
-
-def _moves(request: web.Request) -> bool:
-    """Whether it is about whole users, who may be large; strangers are refused there at once."""
-    return _route(request) in moving.PATHS
 
 
 def _retry_after(seconds: float | None) -> Mapping[str, str] | None:

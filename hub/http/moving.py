@@ -5,14 +5,15 @@ of a body that comes, and each piece of an export that is taken, has one of its 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from hub.exports import End, EndOfUser, Line, NotAnExport, User, read_line
+from hub.http.answers import DEADLINE
 from hub.http.bearer import Guard
 from hub.http.orders import Said, answered, asked, ordered
 from hub.http.pieces import PIECE_SECONDS, export_in_pieces, sent
@@ -23,7 +24,6 @@ EXPORT: Final = "/admin/export"
 IMPORT: Final = "/admin/import"
 DELETE: Final = "/admin/delete-user"
 COMPACT: Final = "/admin/compact"
-PATHS: Final = frozenset({EXPORT, IMPORT, DELETE, COMPACT})
 SECONDS: Final = 24 * 3600.0
 """What these may take."""
 LONGEST_LINE: Final = 64 * 2**20
@@ -68,19 +68,26 @@ class MovingDesk:
 
     async def take_out(self, request: web.Request) -> web.StreamResponse:
         """An export of a user, or of all of them, as it is read."""
-        return await answered(request, self._guard, self._take_out(request))
+        return await self._answered(request, self._take_out(request))
 
     async def bring(self, request: web.Request) -> web.StreamResponse:
         """Bring in the user of whom the body is an export."""
-        return await answered(request, self._guard, self._bring(request))
+        return await self._answered(request, self._bring(request))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Delete a user."""
-        return await answered(request, self._guard, self._delete(request))
+        return await self._answered(request, self._delete(request))
 
     async def compact(self, request: web.Request) -> web.StreamResponse:
         """Let go what may go, and give its space back."""
-        return await answered(request, self._guard, self._compact())
+        return await self._answered(request, self._compact())
+
+    async def _answered(
+        self, request: web.Request, work: Coroutine[Any, Any, Said | web.StreamResponse]
+    ) -> web.StreamResponse:
+        """Answer in the time that these may take; strangers are refused at once."""
+        request[DEADLINE].reschedule(asyncio.get_running_loop().time() + SECONDS)
+        return await answered(request, self._guard, work)
 
     async def _take_out(self, request: web.Request) -> web.StreamResponse:
         return await sent(request, export_in_pieces(self._data, asked(request, Whose).user))
