@@ -2,21 +2,24 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
 
 from client import Device
 from hub.embedded import Hub
 from hub.settings import Settings
 from hub.tokens import Tokens
 from tests.hub.http.served import Json, ServedHub
-from tests.page.browser import NEEDS_CHROMIUM, Look, a_browser, looking
+from tests.page.browser import Look, a_browser, looking
+from tests.page.needs import need_a_browser
 
-pytestmark = [NEEDS_CHROMIUM, pytest.mark.asyncio(loop_scope="module")]
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOKEN: Final = "the token of the operator who looks at the page"
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'&\u202egnp"
@@ -25,7 +28,7 @@ HOSTILE: Final = "<img src=x onerror=alert(1)>\"'&\u202egnp"
 class Served(NamedTuple):
     settings: Settings
     hub: Hub
-    browser: Browser
+    browser: "Browser"
 
 
 def settings_in(folder: Path, port: int = 0) -> Settings:
@@ -38,6 +41,7 @@ def settings_in(folder: Path, port: int = 0) -> Settings:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    need_a_browser()
     settings = settings_in(tmp_path_factory.mktemp("page"))
     async with a_browser() as browser, Hub(settings) as hub:
         yield Served(settings, hub, browser)
