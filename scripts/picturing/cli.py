@@ -37,16 +37,16 @@ class Picture(NamedTuple):
 
 
 PICTURES: Final = (
-    Picture("desktop", "", "table.users", (1200, 880), "light"),
-    Picture("dark", "", "table.users", (1200, 880), "dark"),
-    Picture("user", "#/user/ben", "#view table a.object", (1200, 880), "light"),
-    Picture("history", "#/object/ben/tasks/lunch", ".edit.lost", (1200, 880), "dark"),
+    Picture("desktop", "", "table.users", (1120, 800), "light"),
+    Picture("dark", "", "table.users", (1120, 800), "dark"),
+    Picture("user", "#/user/ben", "#view table a.object", (1120, 800), "light"),
+    Picture("history", "#/object/ben/tasks/lunch", ".edit.lost", (1120, 800), "dark"),
     Picture("phone", "", "table.users", (360, 1480), "light"),
 )
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--seconds", default=150.0, help="How long the hub is busy before it is pictured.")
+@click.option("--seconds", default=240.0, help="How long the hub is busy before it is pictured.")
 @click.option("--to", default=ROOT / "docs" / "page", type=click.Path(path_type=Path))
 def main(*, seconds: float, to: Path) -> None:
     """Picture the live page of a hub with invented users."""

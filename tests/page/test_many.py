@@ -22,6 +22,9 @@ new PerformanceObserver((list) => {
   for (const { duration } of list.getEntries()) window.longest = Math.max(window.longest, duration);
 }).observe({ type: 'longtask' });
 """
+_HAVE_WORK: Final = """
+setTimeout(() => { for (const end = performance.now() + 200; performance.now() < end; ); });
+"""
 
 
 async def test_an_answer_about_users_is_bounded_and_the_rest_is_asked_for(served: Served) -> None:
@@ -52,6 +55,8 @@ async def test_the_page_shows_and_searches_100_000_users_without_freezing(look: 
         waits[f"{turned} {first}"] = round(time.monotonic() - began, 2)
     nodes = await page.evaluate("document.querySelectorAll('*').length")
     longest = await page.evaluate("window.longest")
+    await page.evaluate(_HAVE_WORK)
+    await page.wait_for_function("before => window.longest > before", arg=longest)
     print(f"\nseconds: {waits}; {nodes} nodes; the longest task took {longest:.0f} ms")
     assert max(waits.values()) <= MOST_SECONDS
     assert nodes <= MOST_NODES
