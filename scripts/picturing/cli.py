@@ -76,6 +76,8 @@ async def _take(browser: "Browser", hub: Hub, picture: Picture, to: Path) -> Non
     await page.goto(f"{hub.http_url}/admin/{picture.place}")
     await page.locator(picture.wait_for).first.wait_for()
     await page.locator(".pushes li:nth-child(6)").wait_for()
+    if picture.place:  # of these, what is special to them, and not the charts once more
+        await page.locator("#view").evaluate("view => view.scrollIntoView()")
     await page.screenshot(path=to / f"{picture.name}.png")
     await page.close()
     print(to / f"{picture.name}.png")
