@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 MOST_BYTES: Final = 512 * 1024
 MOST_NODES: Final = 1_500
 MOST_SECONDS: Final = 3.0
-"""For what somebody waits who searches; that it takes a tenth of it here is printed."""
+"""For who searches, on a machine with other work; what it took is printed (`pytest -rP`)."""
 LONGEST_TASK_MS: Final = 500.0
 _WATCH_TASKS: Final = """
 window.longest = 0;
