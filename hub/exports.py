@@ -26,7 +26,7 @@ from protocol.diffs import (
 VERSION: Final = 1
 Stamped: TypeAlias = tuple[Integer, Integer, str, tuple[str, ...]]
 """A clock, a timestamp and a device, and the fields that were last set so."""
-Standing: TypeAlias = Literal["serves", "does not answer", "is stopped"]
+Presence: TypeAlias = Literal["serves", "does not answer", "is stopped"]
 """What a hub was doing when a bundle of it was made."""
 
 
@@ -54,7 +54,7 @@ class Bundle(_Line, frozen=True, tag="bundle"):
     made_at: Integer
     versions: Mapping[str, str]
     settings: Mapping[str, str]
-    hub: Standing = "is stopped"
+    hub: Presence = "is stopped"
     metrics: tuple[str, ...] = ()
 
 

@@ -24,11 +24,15 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from client import Device
+from tests.page.needs import need_a_browser
 from tests.test_readme import ROOT, commands, run, running
 
 PAGE: Final = (ROOT / "docs" / "operating.md").read_text()
 PATH: Final = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SECONDS: Final = 60.0
+PICTURES: Final = ROOT / "docs" / "page"
+MOST_PICTURES: Final = 6
+MOST_PICTURE_BYTES: Final = 150_000
 
 BACKUP, RESTORE, REFILLS, SERVE, REPLICATE, FROM_REPLICA, RESTORE_THAT, RESET, AGAIN = range(9)
 USERS, DEVICES, OBJECTS, LOG, WHY, LOST, AS_IT_WAS = range(9, 16)
@@ -36,8 +40,9 @@ EXPORT, IMPORT, DELETE, COMPACT, BUNDLE, REPLAY = range(16, 22)
 SERVE_KEYS, REVOKE, REVOKE_DEVICE, REVOKE_TOKEN, REVOKED, REINSTATE = range(22, 28)
 EXPORT_OVER_HTTP, IMPORT_OVER_HTTP = 28, 29
 DRY_RUN, INSTALL, DRILL = range(30, 33)
-METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(38, 44)
-DOCTOR, DOCTOR_JSON = 44, 45
+SCREENSHOTS = 38
+METRICS_TOKEN, PRIVATE, SERVE_METRICS, CURL, ONE_CONNECTION, ONE_USER = range(39, 45)
+DOCTOR, DOCTOR_JSON = 45, 46
 
 
 def command(number: int) -> str:
@@ -77,6 +82,7 @@ def test_every_command_of_the_page_is_run_by_a_test() -> None:
         ["podman", "secret"],
         ["podman", "run"],
         ["podman", "exec"],
+        ["scripts/screenshots"],
         ["python3", "-c"],
         ["chmod", "600"],
         ["mobync-hub", "serve"],
@@ -244,6 +250,21 @@ def test_a_user_is_exported_and_brought_in_over_http(tmp_path: Path) -> None:
     assert '"kind":"end"' in (tmp_path / "alice.jsonl").read_text()
     assert json.loads(out)["objects"] == 1
     assert {each["id"] for each in rows(OBJECTS, tmp_path)} == {"kept", f"later {IMPORT_OVER_HTTP}"}
+
+
+def test_the_pictures_that_the_page_shows_are_there_and_small() -> None:
+    shown = set(re.findall(r"page/(\w+\.png)", PAGE))
+    there = {path.name: path.stat().st_size for path in PICTURES.iterdir()}
+    assert shown == there.keys()
+    assert 0 < len(there) <= MOST_PICTURES
+    assert max(there.values()) < MOST_PICTURE_BYTES
+
+
+@pytest.mark.long
+def test_the_pictures_are_made_anew_by_the_command_of_the_page(tmp_path: Path) -> None:
+    need_a_browser()
+    run(f"{command(SCREENSHOTS)} --seconds 1 --to {tmp_path}", ROOT)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in PICTURES.iterdir()}
 
 
 def test_the_metrics_are_read_with_their_token_and_by_the_socket(tmp_path: Path) -> None:

@@ -21,6 +21,11 @@ from scripts.benching.catalogue import MEASURES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+LIST_PAGE = (
+    "from importlib.resources import files\n"
+    'print(*sorted(each.name for each in files("hub.page").joinpath("static").iterdir()))'
+)
+"""What an installation has of the live page, by name."""
 TRY_IT, PRODUCTION, MEASURE, WORK = "Try it", "The hub in production", "Measure it", "Work on it"
 
 
@@ -110,6 +115,9 @@ def test_the_hub_in_production_is_installed_and_takes_the_tokens_it_prints(tmp_p
     *preparing, serving, token = commands(section(PRODUCTION))
     for command in preparing:
         run(command.replace("install .", f"install --quiet {ROOT}"), tmp_path)
+    assert run(f"venv/bin/python -c '{LIST_PAGE}'", tmp_path).split() == sorted(
+        path.name for path in (ROOT / "hub" / "page" / "static").iterdir()
+    )
     jwt = run(token, tmp_path).strip().splitlines()[-1]
     with running(serving, tmp_path) as ready:
         user = asyncio.run(_user_of(ready.split()[1], jwt))

@@ -203,13 +203,13 @@ def _users(
 
 def _page(of: AboutObjects, file: Any) -> Sequence[ObjectRow]:
     """Objects behind the last of another answer, and one more than an answer has."""
-    rows: Iterable[ObjectRow] = (
-        stored.objects(file, of.user, of.model)
-        if of.at is None
-        else objects_at(file, of.user, of.model, of.at)
-    )
     behind = of.after_model, of.after_id
-    there = (row for row in rows if row.fields is not None and (row.model, row.id) > behind)
+    rows: Iterable[ObjectRow] = (
+        stored.objects(file, of.user, of.model, behind)
+        if of.at is None
+        else objects_at(file, of.user, of.model, of.at, behind)
+    )
+    there = (row for row in rows if row.fields is not None)
     return list(islice(there, of.most + 1))
 
 

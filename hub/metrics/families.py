@@ -20,7 +20,7 @@ from prometheus_client.core import (
 from hub.counts import CODES, OTHER, Counts, Spread, Way
 from hub.errors import Doubt, HandshakeFault
 from hub.hub import Hub
-from hub.states import State
+from hub.states import counted
 from hub.store.interface import Sizes, StoreCounts
 from hub.store.versions import SQLITE
 from protocol.closing import CLOSINGS, TOO_MANY_REQUESTS
@@ -55,8 +55,8 @@ def families(hub: Hub, sizes: Sizes | None) -> list[Metric]:
 
 def _connections(hub: Hub) -> Iterator[Metric]:
     counts = hub.counts
-    states = [session.state for session in hub.sessions]
-    here = {state.name.lower(): states.count(state) for state in State}
+    states = counted(session.state for session in hub.sessions)
+    here = {state.name.lower(): number for state, number in states.items()}
     yield _gauges("mobync_connections", "WebSockets that are open.", "state", here)
     yield _counter("mobync_connections_accepted", "WebSockets that came.", counts.connections)
     faults = {fault: counts.handshakes_refused[fault] for fault in get_args(HandshakeFault)}

@@ -1,10 +1,9 @@
 """How a hub stands now, as far as that has to be counted up: only while somebody watches."""
 
-from collections import Counter
-
 import msgspec
 
 from hub.hub import Hub
+from hub.states import State, counted
 from hub.store.interface import Sizes
 
 
@@ -31,14 +30,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 def standing_of(hub: Hub, sizes: Sizes | None) -> Standing:
     """How a hub stands; `sizes` is None if its store does not say."""
-    states = Counter(session.state.name for session in hub.sessions)
+    states = counted(session.state for session in hub.sessions)
     buffered = [each for each in (session.link.buffered for session in hub.sessions) if each]
     file, wal, free = sizes or (None, None, None)
     return Standing(
-        live=states["LIVE"],
-        catching_up=states["CATCHING_UP"],
-        greeting=states["GREETING"],
-        closing=states["CLOSED"],
+        live=states[State.LIVE],
+        catching_up=states[State.CATCHING_UP],
+        greeting=states[State.GREETING],
+        closing=states[State.CLOSED],
         slow=len(buffered),
         buffered=sum(buffered),
         most_buffered=max(buffered, default=0),

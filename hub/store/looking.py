@@ -40,8 +40,13 @@ _NAMED: Final = _USERS.format(which="name IN (SELECT value FROM json_each(:names
 _LAST_STORED: Final = "SELECT stored_at FROM log WHERE seq = ?"
 _OBJECTS: Final = """
 SELECT model, id, created, clock, timestamp, device_no, CAST(fields AS BLOB), stamps, past
-FROM objects WHERE user_no = :user AND (:model IS NULL OR model = :model) ORDER BY model, id
+FROM objects WHERE user_no = :user AND {which} ORDER BY model, id
 """
+# Each begins in the index where it is to go on, and reads nothing before that.
+_OF_ALL: Final = _OBJECTS.format(which="(model, id) > (:behind_model, :behind_id)")
+_OF_MODEL: Final = _OBJECTS.format(which="model = :model AND id > :behind_id")
+FIRST: Final[Key] = ("", "")
+"""A key before that of any object: names have at least one character."""
 _PUSHES: Final = LOG.format(
     columns="log.clock, devices.name, log.push_id, log.stored_at, CAST(log.diffs AS BLOB), "
     "log.refused"
@@ -155,25 +160,41 @@ def _devices(connection: sqlite3.Connection, memory: Memory, name: str) -> Itera
         yield _device_row(device, user, connection)
 
 
-def objects(connection: sqlite3.Connection, name: str, model: str | None) -> Iterator[ObjectRow]:
-    """A user's objects, those of one model if it is named, by model and id; deleted ones, too."""
+def objects(
+    connection: sqlite3.Connection, name: str, model: str | None, behind: Key = FIRST
+) -> Iterator[ObjectRow]:
+    """A user's objects behind a key, by model and id; deleted ones, too.
+
+    Those of one model, if it is named.
+    """
     number = known(connection, name)
-    return (object_row(key, held) for key, held in standing(connection, number, model))
+    return (object_row(key, held) for key, held in standing(connection, number, model, behind))
 
 
 def standing(
-    connection: sqlite3.Connection, user: int, model: str | None = None
+    connection: sqlite3.Connection, user: int, model: str | None = None, behind: Key = FIRST
 ) -> Iterator[Standing]:
-    """A user's objects as they stand, by model and id."""
-    unfolded = read_objects(connection, user, _unfolded_keys(connection, user, model))
-    place = {"user": user, "model": model}
+    """A user's objects behind a key as they stand, by model and id."""
+    wanted = [key for key in _unfolded_keys(connection, user, model) if key > behind]
+    unfolded = read_objects(connection, user, wanted)
     names = device_names(connection, user)
     folded = (
         ((of, name), read_object(tuple(row), names))
-        for of, name, *row in connection.execute(_OBJECTS, place)
+        for of, name, *row in _folded(connection, user, model, behind)
     )
     rest = ((key, held) for key, held in folded if key not in unfolded)
     return heapq.merge(rest, sorted(unfolded.items()), key=lambda each: each[0])
+
+
+def _folded(
+    connection: sqlite3.Connection, user: int, model: str | None, behind: Key
+) -> Iterable[Any]:
+    place = {"user": user, "model": model, "behind_model": behind[0], "behind_id": behind[1]}
+    if model is None:
+        return connection.execute(_OF_ALL, place)
+    if model < behind[0]:
+        return ()
+    return connection.execute(_OF_MODEL, place if model == behind[0] else place | {"behind_id": ""})
 
 
 def object_row(key: Key, held: Held) -> ObjectRow:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hub.store.beside import known
 from hub.store.errors import NotKnown
-from hub.store.looking import ObjectRow, object_row, pushes, standing
+from hub.store.looking import FIRST, ObjectRow, object_row, pushes, standing
 from hub.store.reading import first_clock, head_of, read_objects
 from protocol.diffs import Held, Key, Object, Stamp, StoredDiff, stamps_of
 from protocol.merge import apply
@@ -23,9 +23,9 @@ _SHOWN: Final = 3
 
 
 def objects_at(
-    connection: sqlite3.Connection, name: str, model: str | None, clock: int
+    connection: sqlite3.Connection, name: str, model: str | None, clock: int, behind: Key = FIRST
 ) -> Iterator[ObjectRow]:
-    """A user's objects as they were at a clock, by model and id.
+    """A user's objects behind a key as they were at a clock, by model and id.
 
     Raises:
         NotKnown: the log no longer tells, or not yet.
@@ -41,8 +41,12 @@ def objects_at(
     for key, life in lives.items():
         life.learn(later[key], now.get(key), clock)
     _check_known(lives, clock)
-    then = sorted((key, life.held) for key, life in lives.items() if isinstance(life.held, Object))
-    rest = (each for each in standing(connection, user, model) if each[0] not in lives)
+    then = sorted(
+        (key, life.held)
+        for key, life in lives.items()
+        if key > behind and isinstance(life.held, Object)
+    )
+    rest = (each for each in standing(connection, user, model, behind) if each[0] not in lives)
     return (
         object_row(key, held)
         for key, held in heapq.merge(rest, then, key=lambda each: each[0])

@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from rich.console import Console
 
-from hub.exports import Bundle, Export, Line, Standing, encode_line
+from hub.exports import Bundle, Export, Line, Presence, encode_line
 from hub.http.control import NotReached, metrics_of
 from hub.loading import data_file, given_settings
 from hub.progress import for_whom_it_is, silent
@@ -53,7 +53,7 @@ def write_bundle(target: Path, user: str, data: str | None, config: str | None) 
         Console(soft_wrap=True).print(f"It has no metrics, for the hub {hub}.")
 
 
-def _heard_of(data: Path) -> tuple[Standing, tuple[str, ...]]:
+def _heard_of(data: Path) -> tuple[Presence, tuple[str, ...]]:
     """What the hub does, and what it counts: no user, device or address is among that."""
     if holder_of(data) is None:
         return "is stopped", ()

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import rich_click as click
-from playwright.async_api import Browser
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -18,7 +17,11 @@ from hub import server
 from hub.embedded import Hub
 from hub.logs import configure
 from scripts.picturing.crowd import lively_hub, settings_in
-from tests.page.browser import CHROMIUM, a_browser
+from tests.page.browser import a_browser
+from tests.page.needs import what_is_missing
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -34,21 +37,21 @@ class Picture(NamedTuple):
 
 
 PICTURES: Final = (
-    Picture("desktop", "", "table.users", (1200, 940), "light"),
-    Picture("dark", "", "table.users", (1200, 940), "dark"),
-    Picture("user", "#/user/ben", "#view table a.object", (1200, 940), "light"),
-    Picture("history", "#/object/ben/tasks/lunch", ".edit.lost", (1200, 940), "dark"),
-    Picture("phone", "", "table.users", (360, 1500), "light"),
+    Picture("desktop", "", "table.users", (1120, 800), "light"),
+    Picture("dark", "", "table.users", (1120, 800), "dark"),
+    Picture("user", "#/user/ben", "#view table a.object", (1120, 800), "light"),
+    Picture("history", "#/object/ben/tasks/lunch", ".edit.lost", (1120, 800), "dark"),
+    Picture("phone", "", "table.users", (360, 1480), "light"),
 )
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--seconds", default=150.0, help="How long the hub is busy before it is pictured.")
+@click.option("--seconds", default=240.0, help="How long the hub is busy before it is pictured.")
 @click.option("--to", default=ROOT / "docs" / "page", type=click.Path(path_type=Path))
 def main(*, seconds: float, to: Path) -> None:
     """Picture the live page of a hub with invented users."""
-    if CHROMIUM is None:
-        sys.exit("No chromium was found. On Debian: apt-get install chromium")
+    if missing := what_is_missing():
+        sys.exit(f"Nothing can be pictured: {missing}")
     configure("error", "text")
     to.mkdir(parents=True, exist_ok=True)
     asyncio.run(_picture_all(seconds, to))
@@ -63,14 +66,18 @@ async def _picture_all(seconds: float, to: Path) -> None:
                 await _take(browser, hub, picture, to)
 
 
-async def _take(browser: Browser, hub: Hub, picture: Picture, to: Path) -> None:
+async def _take(browser: "Browser", hub: Hub, picture: Picture, to: Path) -> None:
     width, height = picture.size
     page = await browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=picture.scheme
+        viewport={"width": width, "height": height},
+        color_scheme=picture.scheme,
+        reduced_motion="reduce",  # or pushes would be pictured while they fade in
     )
     await page.goto(f"{hub.http_url}/admin/{picture.place}")
     await page.locator(picture.wait_for).first.wait_for()
     await page.locator(".pushes li:nth-child(6)").wait_for()
+    if picture.place:  # of these, what is special to them, and not the charts once more
+        await page.locator("#view").evaluate("view => view.scrollIntoView()")
     await page.screenshot(path=to / f"{picture.name}.png")
     await page.close()
     print(to / f"{picture.name}.png")

@@ -1,18 +1,15 @@
 """A browser that looks at a hub's live page, and notes whatever it should not do."""
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from tests.page.needs import CHROMIUM
 
-CHROMIUM: Final = shutil.which("chromium")
-NEEDS_CHROMIUM: Final = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs a browser: apt-get install chromium"
-)
+if TYPE_CHECKING:  # where it is not installed, that is said by needs.py
+    from playwright.async_api import Browser, Page
+
 ARGUMENTS: Final = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -20,7 +17,9 @@ ARGUMENTS: Final = (
 
 
 @asynccontextmanager
-async def a_browser() -> AsyncIterator[Browser]:
+async def a_browser() -> AsyncIterator["Browser"]:
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - see needs.py
+
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         try:
@@ -32,7 +31,7 @@ async def a_browser() -> AsyncIterator[Browser]:
 class Look:
     """One page of a browser at one hub; `wrong` is what it complained of or asked of others."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: "Page", url: str) -> None:
         self.page = page
         self.url = url
         self.wrong: list[str] = []
@@ -67,7 +66,7 @@ class Look:
 
 
 @asynccontextmanager
-async def looking(browser: Browser, url: str, **how: Any) -> AsyncIterator[Look]:
+async def looking(browser: "Browser", url: str, **how: Any) -> AsyncIterator[Look]:
     """A page that is closed in the end; `how` is as for a context of Playwright."""
     context = await browser.new_context(**how)
     try:

@@ -1,60 +1,17 @@
 """The live page in a browser, beside real devices: what an operator sees of a hub."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-import aiohttp
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser
 
-from client import Device
 from hub.embedded import Hub
-from hub.settings import Settings
-from hub.tokens import Tokens
-from tests.hub.http.served import Json, ServedHub
-from tests.page.browser import NEEDS_CHROMIUM, Look, a_browser, looking
+from tests.page.browser import Look, looking
+from tests.page.serving import TOKEN, Served, a_device, quarrel, settings_in
 
-pytestmark = [NEEDS_CHROMIUM, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-TOKEN: Final = "the token of the operator who looks at the page"
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'&\u202egnp"
-
-
-class Served(NamedTuple):
-    settings: Settings
-    hub: Hub
-    browser: Browser
-
-
-def settings_in(folder: Path, port: int = 0) -> Settings:
-    token = folder / "admin.token"
-    token.write_text(TOKEN)
-    token.chmod(0o600)
-    tokens = Tokens(admin_token_file=token)
-    return Settings(dev=True, port=0, http_port=port, data=folder / "hub.db", tokens=tokens)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    settings = settings_in(tmp_path_factory.mktemp("page"))
-    async with a_browser() as browser, Hub(settings) as hub:
-        yield Served(settings, hub, browser)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def look(served: Served) -> AsyncIterator[Look]:
-    async with looking(served.browser, served.hub.http_url) as page:
-        await page.open()
-        await page.sign_in(TOKEN)
-        await page.shows("#state", "Serving")
-        yield page
-        assert page.wrong == []
-
-
-def a_device(served: Served, user: str, name: str) -> Device:
-    return Device(served.hub.url, token=user, name=name)
 
 
 async def test_a_wrong_token_is_told_so_and_the_right_one_lets_in(served: Served) -> None:
@@ -110,27 +67,12 @@ async def test_a_push_is_seen_as_it_happens_and_leads_to_the_objects_history(
 async def test_an_edit_that_lost_is_in_the_objects_history_with_what_it_lost_to(
     served: Served, look: Look
 ) -> None:
-    async with aiohttp.ClientSession() as session:
-        hub = ServedHub(served.hub.url, served.hub.http_url, session)
-        async with hub.live_device("gus", "phone") as phone, hub.live_device("gus", "tab") as tab:
-            await phone.say(type="push", push_id=1, diffs=[title_set("create", "Milk", 0, 1000)])
-            await phone.say(type="push", push_id=2, diffs=[title_set("update", "Oat", 1, 3000)])
-            while (await tab.hear())["logical_clock"] < 2:
-                pass
-            await tab.say(type="push", push_id=1, diffs=[title_set("update", "Soy", 1, 2000)])
-            await look.shows(".pushes .badge.lost", "1 lost")
+    await quarrel(served, "gus")
+    await look.shows(".pushes .badge.lost", "1 lost")
     await look.open("#/object/gus/tasks/t1")
     await look.shows("table.fields", "Oat")
     await look.shows(".edit.lost", "title lost to the push of clock 2")
     await look.shows(".edit.lost .values", "Soy")
-
-
-def title_set(kind: str, title: str, base: int, at: int) -> Json:
-    fields = {"id": "t1", "title": title}
-    return {
-        "id": f"{kind}-{title}", "logical_clock": base, "utc_timestamp": at, "type": kind,
-        "model": "tasks", "json_data": fields,
-    }  # fmt: skip
 
 
 async def test_an_edit_that_was_rejected_is_in_the_objects_history(

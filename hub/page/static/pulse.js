@@ -18,7 +18,7 @@ const CHARTS = [
     title: "Pushes", unit: "per second", say: decimal, least: 4,
     lines: [
       { title: "stored", of: rate("pushes") },
-      { title: "edits lost or rejected", of: (moment) => (moment.lost + moment.rejected) / moment.seconds },
+      { title: "lost or rejected", of: (moment) => (moment.lost + moment.rejected) / moment.seconds },
     ],
   },
   {
