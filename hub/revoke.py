@@ -29,8 +29,8 @@ from hub.verbs.output import Cells, is_for_programs, moment, table, write_line
 class Done(NamedTuple):
     """What became of it: how many connections ended; None: the hub is stopped.
 
-    `changed` is whether somebody is let in who was not. `known` is whether the file has the user, or
-    the device, that is turned away; None: it was not asked.
+    `changed` is whether somebody is let in who was not. `known` is whether the file has the user,
+    or the device, that is turned away; None: it was not asked.
     """
 
     revoked: bool

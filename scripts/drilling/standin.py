@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+from hub.http.control import LONGEST_NAME
+
 MOBYNC_HUB: Final = Path(sys.executable).with_name("mobync-hub")
 NAMES: Final = ("devices", "http")
 SECONDS: Final = 60.0
