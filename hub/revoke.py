@@ -10,7 +10,6 @@ from typing import NamedTuple
 import orjson
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
 
 from hub import logs
 from hub.http.admin import Order, as_row
@@ -23,7 +22,8 @@ from hub.server import now
 from hub.store.beside import is_known, looking
 from hub.store.errors import FileInUse
 from hub.store.revocations import change_file, erase, read_file, write
-from hub.verbs.output import Cells, is_for_programs, moment, table, write_line
+from hub.verbs.output import is_for_programs, moment, write_line
+from hub.verbs.tables import Cells, Rows
 
 
 class Done(NamedTuple):
@@ -122,10 +122,10 @@ def show(data: Path, *, as_json: bool) -> None:
     Console().print(table_of(revocations) if revocations else "Nobody is revoked.")
 
 
-def table_of(revocations: Sequence[Revocation]) -> Table:
+def table_of(revocations: Sequence[Revocation]) -> Rows:
     """One row for each that is revoked."""
     heads = "Kind", "User", "Device", "Token", "Since", "Kept until"
-    return table(heads, map(_cells, revocations))
+    return Rows(heads, map(_cells, revocations))
 
 
 def _cells(each: Revocation) -> Cells:
