@@ -165,9 +165,17 @@ def _flat(tables: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 def _refuse_key(key: str, path: Path) -> Definition:
     raise SettingsError(
         f"the settings file {path} has {key}, which is no setting",
-        f"write {_nearest(key)}" if _nearest(key) else "see mobync-hub settings for all there are",
+        _remedy(key),
         CONFIG,
     )
+
+
+def _remedy(key: str) -> str:
+    nearest = _nearest(key)
+    if not nearest:
+        return "see mobync-hub settings for all there are"
+    is_above = "." in key and "." not in nearest
+    return f"write {nearest}" + (", at the top of the file, above its tables" if is_above else "")
 
 
 def _nearest(key: str) -> str:

@@ -26,6 +26,9 @@ from hub.exports import (
 )
 from protocol.diffs import MAX_INTEGER, Place, Refilled
 
+NUMBERED: Final = 10_000
+"""Names of a kind that are remembered: a log has as many of edits as it is long."""
+_DIGITS: Final = 24
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _KINDS: Final = ("create", "update", "delete")
 _CLOCKS: Final = ("logical_clock", "utc_timestamp", "created", "born")
@@ -60,12 +63,18 @@ class Redaction:
                 return line
 
     def name(self, kind: str, name: str) -> str:
-        """What a name of a kind is called instead: the first is 1; nobody stays nobody."""
+        """What a name of a kind is called instead: the first is 1; nobody stays nobody.
+
+        Behind the first `NUMBERED` of a kind a name is called by what the key makes of it.
+        """
         if not name:
             return name
-        if (kind, name) not in self._names:
-            self._counts[kind] += 1
-            self._names[kind, name] = f"{kind}-{self._counts[kind]}"
+        if (kind, name) in self._names:
+            return self._names[kind, name]
+        if self._counts[kind] >= NUMBERED:
+            return f"{kind}-{self._digest(f'{kind} {name}').hex()[:_DIGITS]}"
+        self._counts[kind] += 1
+        self._names[kind, name] = f"{kind}-{self._counts[kind]}"
         return self._names[kind, name]
 
     def value(self, value: Any) -> Any:

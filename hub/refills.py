@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import orjson
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
 
 from hub.loading import data_file
 from hub.store.refills import Refill, read_refills
-from hub.verbs.output import Cells, is_for_programs, moment, table
+from hub.verbs.output import is_for_programs, moment
+from hub.verbs.tables import Cells, Rows
 
 
 def show(data: str | None, config: str | None, *, as_json: bool) -> None:
@@ -23,10 +23,10 @@ def show(data: str | None, config: str | None, *, as_json: bool) -> None:
     Console().print(table_of(refills) if refills else "No device has given anything back.")
 
 
-def table_of(refills: Sequence[Refill]) -> Table:
+def table_of(refills: Sequence[Refill]) -> Rows:
     """One row a device and history."""
     heads = "User", "Device", "When", "Objects", "Deletions", "Of history", "Up to clock"
-    return table(heads, map(_cells, refills))
+    return Rows(heads, map(_cells, refills))
 
 
 def _cells(each: Refill) -> Cells:

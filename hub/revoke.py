@@ -10,7 +10,6 @@ from typing import NamedTuple
 import orjson
 import rich_click as click
 from rich.console import Console
-from rich.table import Table
 
 from hub import logs
 from hub.http.admin import Order, as_row
@@ -20,20 +19,24 @@ from hub.names import printable
 from hub.progress import for_whom_it_is, quarters
 from hub.revoking import Revocation, of_subject
 from hub.server import now
+from hub.store.beside import is_known, looking
 from hub.store.errors import FileInUse
 from hub.store.revocations import change_file, erase, read_file, write
-from hub.verbs.output import Cells, is_for_programs, moment, table, write_line
+from hub.verbs.output import is_for_programs, moment, write_line
+from hub.verbs.tables import Cells, Rows
 
 
 class Done(NamedTuple):
     """What became of it: how many connections ended; None: the hub is stopped.
 
-    `changed` is whether somebody is let in who was not.
+    `changed` is whether somebody is let in who was not. `known` is whether the file has the user,
+    or the device, that is turned away; None: it was not asked.
     """
 
     revoked: bool
     closed: int | None = None
     changed: bool = True
+    known: bool | None = None
 
 
 def change(
@@ -46,11 +49,15 @@ def change(
         done = _in_the_file(what, data, undo=undo)
     except FileInUse:
         done = _through_the_hub(what, data, undo=undo)
+    if done.revoked and what.kind != "token":
+        done = done._replace(known=_is_known(what, data))
     if as_json:
         who = {name: of for name, of in as_row(what).items() if name != "at"}
         write_line({**who, **done._asdict()})
     else:
         click.echo(printable(_in_words(what, done)))
+        if done.known is False:
+            click.echo(printable(_doubt(what)), err=True)
 
 
 def _revocation(names: Sequence[str], until: int | None) -> Revocation:
@@ -81,6 +88,18 @@ def _through_the_hub(what: Revocation, data: Path, *, undo: bool) -> Done:
     return Done(revoked=True, closed=answer["closed"])
 
 
+def _is_known(what: Revocation, data: Path) -> bool:
+    with looking(data) as file:
+        return is_known(file, what.user, what.device)
+
+
+def _doubt(what: Revocation) -> str:
+    return (
+        f"but no {what.words} was ever here: is the name spelled as the hub knows it "
+        "(mobync-hub users, devices)? Whoever comes by it is refused all the same"
+    )
+
+
 def _in_words(what: Revocation, done: Done) -> str:
     if not done.revoked:
         return f"{what.words} is {'let in again' if done.changed else 'not revoked'}"
@@ -103,10 +122,10 @@ def show(data: Path, *, as_json: bool) -> None:
     Console().print(table_of(revocations) if revocations else "Nobody is revoked.")
 
 
-def table_of(revocations: Sequence[Revocation]) -> Table:
+def table_of(revocations: Sequence[Revocation]) -> Rows:
     """One row for each that is revoked."""
     heads = "Kind", "User", "Device", "Token", "Since", "Kept until"
-    return table(heads, map(_cells, revocations))
+    return Rows(heads, map(_cells, revocations))
 
 
 def _cells(each: Revocation) -> Cells:

@@ -72,6 +72,7 @@ def _readable(settings: Settings) -> Iterator[Finding]:
         if path.stat().st_mode & stat.S_IRWXO:
             yield wrong("secrets", f"{path} is open to everybody here", f"chmod o-rwx {path}")
     if paths and not any(path.stat().st_mode & stat.S_IRWXO for path in paths):
-        yield well("secrets", f"{len(paths)} files, which only their owners and groups can read")
+        files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+        yield well("secrets", f"{files}, which only owner and group can read")
     if not paths and settings.dev:
         yield note("secrets", "none, for with --dev a token is simply the user's name")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hub.store.errors import NoSuchUser, StoreFailed
-from hub.store.reading import user_no
+from hub.store.reading import device_names, user_no
 from hub.store.schema import VERSION, check, connect, value_of
 
 
@@ -46,6 +46,12 @@ def known(connection: sqlite3.Connection, user: str) -> int:
     if not number:
         raise NoSuchUser(user)
     return number
+
+
+def is_known(connection: sqlite3.Connection, user: str, device: str = "") -> bool:
+    """Whether a user, or a device of it, was ever here."""
+    number = user_no(connection, user)
+    return bool(number) and device in ("", *device_names(connection, number).values())
 
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:

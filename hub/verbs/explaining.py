@@ -9,16 +9,15 @@ from hub.progress import for_whom_it_is, silent
 from hub.store.beside import looking
 from hub.store.explaining import EditRow, FieldRow, Why, why
 from hub.verbs.output import (
-    Cells,
     became,
     is_for_programs,
     line,
     moment,
-    table,
     value,
     values,
     write_line,
 )
+from hub.verbs.tables import Cells, Rows
 from protocol.diffs import Key
 
 _FIELD: Final = ("Field", "Value", "Clock", "Device", "Edited", "Stored")
@@ -39,9 +38,10 @@ def print_why(found: Why, console: Console) -> None:
     """Show a person why: the fields, then the edits in the order of the log."""
     console.print(line(_headline(found), "bold"))
     if found.fields:
-        console.print(table(_FIELD, (_field_cells(row, found) for row in found.fields)))
+        console.print(Rows(_FIELD, (_field_cells(row, found) for row in found.fields)))
     if found.edits:
-        console.print(table(_EDIT, map(_edit_cells, found.edits)))
+        console.print()
+        console.print(Rows(_EDIT, map(_edit_cells, found.edits)))
     if found.first_clock > 1:
         console.print(
             f"The log goes back to clock {found.first_clock:,}; what was tried before is gone."

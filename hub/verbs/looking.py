@@ -17,7 +17,6 @@ from hub.store.looking import DeviceRow, ObjectRow, PushRow, UserRow
 from hub.store.past import objects_at
 from hub.store.reading import first_clock, head_of, history_of
 from hub.verbs.output import (
-    Cells,
     Found,
     became,
     is_for_programs,
@@ -28,6 +27,7 @@ from hub.verbs.output import (
     values,
     write_line,
 )
+from hub.verbs.tables import Cells
 from protocol.messages import decode_diffs
 
 FOLLOW_SECONDS: Final = 0.5

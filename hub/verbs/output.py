@@ -11,20 +11,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Final, Generic, TypeAlias, TypeVar
+from typing import IO, Any, Final, Generic, TypeVar
 
 import msgspec
 import orjson
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hub.names import printable
 from hub.store.explaining import EditRow
+from hub.verbs.tables import Cells, Rows
 
 T = TypeVar("T")
-Cells: TypeAlias = Sequence[str]
 
 MOST_ROWS: Final = 1_000
 """Rows of one table; nobody reads more, and a table is made whole before it is shown."""
@@ -81,7 +79,7 @@ class Found(Generic[T]):
             return
         console = Console()
         shown = [cells(row) for row in self._rows[:MOST_ROWS]]
-        console.print(table(heads, shown) if shown else nothing)
+        console.print(Rows(heads, shown) if shown else nothing)
         if len(self._rows) > MOST_ROWS:
             console.print(f"And more than these {MOST_ROWS:,}: --json has them all.")
 
@@ -101,19 +99,6 @@ def _copy_out(lines: IO[bytes]) -> None:
         lines.seek(0)
         shutil.copyfileobj(lines, sys.stdout.buffer)
         sys.stdout.buffer.flush()
-
-
-def table(heads: Sequence[str], rows: Iterable[Cells]) -> Table:
-    """A table of texts as they are; none of them is markup, and none is cut.
-
-    A name that does not fit goes on in the next line: whoever asks on needs all of it.
-    """
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in heads:
-        made.add_column(head, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(printable(cell)) for cell in row))
-    return made
 
 
 def line(text: str, style: str = "") -> Text:

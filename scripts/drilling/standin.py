@@ -19,6 +19,8 @@ from typing import Final
 
 import msgspec
 
+from hub.http.control import LONGEST_NAME
+
 MOBYNC_HUB: Final = Path(sys.executable).with_name("mobync-hub")
 NAMES: Final = ("devices", "http")
 SECONDS: Final = 60.0
@@ -50,8 +52,11 @@ class StandIn:
         self.folder = folder
         self.sockets = tuple(socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) for _ in NAMES)
         self._ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.address = f"@mobync-{os.getpid()}-{id(self)}" if abstract else f"{folder}/notify"
-        self._ear.bind(self.address.replace("@", "\0", 1) if abstract else self.address)
+        self.address = f"{folder}/notify"
+        # A folder deep down, as a long TMPDIR makes it, has no room for a socket's name.
+        if abstract or len(os.fsencode(self.address)) > LONGEST_NAME:
+            self.address = f"@mobync-{os.getpid()}-{id(self)}"
+        self._ear.bind(self.address.replace("@", "\0", 1))
         self.said: list[Said] = []
 
     @property

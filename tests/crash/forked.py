@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +21,23 @@ MOVES_ITS_WAL: Final[Mapping[str, float]] = {**FOLDS_AT_ONCE, "CHECKPOINT_BYTES"
 """Folds and checkpoints come so soon that a short run has them."""
 
 READY_SECONDS: Final = 60.0
+_SHORT: Final = "/tmp"  # noqa: S108 - multiprocessing makes a folder of its own in it
+_LONGEST: Final = 60
+"""Bytes of a folder in which the name of a socket of multiprocessing still fits: 107 in all."""
 
 processes: Final = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["hub.cli", "hub.server"])
+
+
+@cache
+def name_sockets_shortly() -> None:
+    """Have the fork server listen where its name fits, however long TMPDIR is."""
+    usual = tempfile.gettempdir()
+    tempfile.tempdir = _SHORT if len(os.fsencode(usual)) > _LONGEST else usual
+    try:
+        get_temp_dir()  # it is kept from then on
+    finally:
+        tempfile.tempdir = usual
 
 
 def serve(
@@ -57,6 +74,7 @@ def a_forked_hub(
     What it logs is in a file beside the data, `NAME.log`, unless `log` names another. `changes`
     are of constants of the store. It begins when something is said through `gate`, if there is one.
     """
+    name_sockets_shortly()
     output, theirs = multiprocessing.Pipe(duplex=False)
     process = processes.Process(
         target=serve, args=(data, theirs, log or data.with_suffix(".log"), flags, changes, gate)

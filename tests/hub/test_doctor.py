@@ -385,6 +385,7 @@ def test_a_secret_that_others_can_read_is_told_and_never_shown(tmp_path: Path) -
     closed = doctor(*flags)
     assert (open_to_all.exit_code, closed.exit_code) == (1, 0)
     assert f"chmod o-rwx {path}" in open_to_all.output
+    assert "1 file, which only owner and group can read" in closed.output
     assert "nobody's business" not in open_to_all.output + closed.output
 
 

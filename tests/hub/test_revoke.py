@@ -165,8 +165,29 @@ def test_a_program_is_told_in_json_what_became_of_it(data: Path, *, is_live: boo
         assert told(data, "--list", "--json") == ""
     of = {"kind": "user", "user": "alice"}
     closed = 0 if is_live else None
-    assert revoked == {**of, "revoked": True, "closed": closed, "changed": True}
-    assert undone == {**of, "revoked": False, "closed": None, "changed": True}
+    assert revoked == {**of, "revoked": True, "closed": closed, "changed": True, "known": False}
+    assert undone == {**of, "revoked": False, "closed": None, "changed": True, "known": None}
+
+
+async def test_a_name_that_nobody_ever_had_is_revoked_with_a_word_on_how_it_is_spelled(
+    data: Path,
+) -> None:
+    """Somebody revoked a user whose name they had misspelled, read "is revoked", and went home."""
+    with serving(data) as url:
+        assert await come(url, "alice") == "ready"
+        async with await greeted(url, "bob") as phone:
+            assert await outcome(phone) == "ready"
+            for words, is_known in {
+                ("user", "alice"): True,
+                ("user", "alicce"): False,
+                ("device", "bob", "phone"): True,
+                ("device", "bob", "fone"): False,
+                ("token", "6f1c"): True,
+            }.items():
+                done = await asyncio.to_thread(revoke, data, *words)
+                assert (done.returncode, "is revoked" in done.stdout) == (0, True)
+                assert ("was ever here: is the name spelled" in done.stderr) is not is_known, words
+        assert await come(url, "alicce") == 4403
 
 
 @pytest.mark.parametrize(

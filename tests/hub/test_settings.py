@@ -270,7 +270,16 @@ def test_a_key_of_another_type_is_named_with_its_place(
         ("http-port = 1", "http-port", "write http_port"),
         ("prot = 1", "prot", "write port"),
         ("max_diffs = 1", "max_diffs", "write limits.max_diffs"),
-        ("[limits]\nport = 1", "limits.port", "write port"),
+        (
+            "[limits]\nport = 1",
+            "limits.port",
+            "write port, at the top of the file, above its tables",
+        ),
+        (
+            '[tokens]\ntoken_secret_file = "a"',
+            "tokens.token_secret_file",
+            "write token_secret_file, at the top of the file, above its tables",
+        ),
         ("[limits]\nmax_difs = 1", "limits.max_difs", "write limits.max_diffs"),
         ("[limit]\nmax_diffs = 1", "limit.max_diffs", "write limits.max_diffs"),
         ('config = "b.toml"', "config", "see mobync-hub settings for all there are"),

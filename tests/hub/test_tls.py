@@ -31,6 +31,9 @@ from tests.crash.processes import a_device, a_hub_process, in_time
 from tests.hub.fakes import a_hub, create
 from tests.hub.http.test_app import NOTHING
 
+HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01"
+"""How a handshake begins that says no more."""
+
 
 class Files:
     """A pair of files, and who trusts in the certificate that is in them."""
@@ -176,6 +179,33 @@ def test_who_does_not_trust_the_certificate_and_who_speaks_no_tls_is_counted(
     on_uvloop(refuse)
 
 
+def test_a_handshake_that_takes_too_long_is_counted_and_one_whose_peer_hangs_up_is_not(
+    tmp_path: Path, files: Files
+) -> None:
+    """A crowd of half-open handshakes filled the door, and no figure that is watched moved."""
+
+    async def stall() -> None:
+        chosen = settings(tmp_path, files, hello_seconds=0.5)
+        async with serving(chosen) as (url, http_url):
+            host, port = url.split("/")[2].split(":")
+            for said in (b"", HALF_A_HELLO):
+                await cut_off_after(url, said)
+                _reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(said)
+                await writer.drain()
+                writer.close()
+            await cut_off_after(url, HALF_A_HELLO)
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{http_url}/metrics", ssl=files.trusted()) as answer,
+            ):
+                shown = await answer.text()
+        assert 'mobync_handshakes_refused_total{reason="too_slow"} 3.0' in shown
+        assert 'mobync_handshakes_refused_total{reason="tls"} 0.0' in shown
+
+    on_uvloop(stall)
+
+
 async def cut_off_after(url: str, said: bytes = b"") -> float:
     """Seconds until a plain connection that says this is cut off."""
     loop, (host, port) = asyncio.get_running_loop(), url.split("/")[2].split(":")
@@ -198,7 +228,7 @@ def test_a_handshake_that_does_not_go_on_is_cut_off_in_time_and_counts_no_more(
     async def crowd() -> None:
         chosen = settings(tmp_path, files, hello_seconds=0.5, max_ungreeted=4)
         async with serving(chosen) as urls:
-            for said in (b"", b"\x16\x03\x01\x02\x00\x01", b"no TLS at all\r\n\r\n"):
+            for said in (b"", HALF_A_HELLO, b"no TLS at all\r\n\r\n"):
                 for url in urls:
                     took = await asyncio.gather(*(cut_off_after(url, said) for _ in range(4)))
                     assert max(took) < 0.5 + 1.5
@@ -215,9 +245,9 @@ def test_handshakes_beyond_the_limit_are_cut_off_at_once(tmp_path: Path, files: 
             for url in urls:
                 host, port = url.split("/")[2].split(":")
                 _reader, first = await asyncio.open_connection(host, int(port))
-                first.write(b"\x16\x03\x01\x02\x00\x01")
+                first.write(HALF_A_HELLO)
                 await first.drain()
-                assert await cut_off_after(url, b"\x16\x03\x01\x02\x00\x01") < 5
+                assert await cut_off_after(url, HALF_A_HELLO) < 5
                 first.close()
 
     on_uvloop(crowd)
@@ -231,7 +261,7 @@ def test_a_hub_stops_though_handshakes_are_half_done(tmp_path: Path, files: File
                     host, port = url.split("/")[2].split(":")
                     _reader, writer = await asyncio.open_connection(host, int(port))
                     half.callback(writer.close)
-                    writer.write(b"\x16\x03\x01\x02\x00\x01")
+                    writer.write(HALF_A_HELLO)
                     await writer.drain()
                 began = asyncio.get_running_loop().time()
             assert asyncio.get_running_loop().time() - began < 5

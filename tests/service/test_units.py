@@ -207,6 +207,20 @@ def test_a_word_that_means_nothing_is_refused_and_the_help_says_what_does(comman
     assert "--dry-run" in run(f"{UNITS / command} --help")
 
 
+def test_an_uninstall_says_it_took_away_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    """Run again, or with --root misspelled, it said of everything that it was gone now."""
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    unit = tmp_path / "etc/systemd/system/mobync-hub.service"
+    unit.touch()
+    dry = run(f"{UNITS}/uninstall --dry-run --root {tmp_path}")
+    assert "would: unit: /etc/systemd/system/mobync-hub.service is gone\n" in dry
+    first, again = (run(f"{UNITS}/uninstall --root {tmp_path}") for _ in range(2))
+    assert not unit.exists()
+    assert "\nunit: /etc/systemd/system/mobync-hub.service is gone\n" in f"\n{first}"
+    for out, most in ((first, 4), (again, 5)):
+        assert out.count(" gone already\n") == most, out
+
+
 @needs_systemd
 @pytest.mark.nightly
 @pytest.mark.timeout(600)

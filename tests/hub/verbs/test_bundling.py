@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from hub import redaction
 from hub.exports import read_line
 from hub.redaction import Redaction
 from hub.verbs import bundling
@@ -107,6 +108,23 @@ async def test_a_bundle_has_what_a_hub_that_serves_counts_and_nothing_of_whom_it
     assert 'mobync_pushes_total{outcome="stored"} 1.0' in head["metrics"]
     assert 'mobync_connections{state="live"} 1.0' in head["metrics"]
     assert replayed(target).differences == []
+
+
+async def test_a_long_log_takes_no_memory_by_its_names_and_merges_as_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle of a million pushes took 330 MB: each edit's name was remembered to the end."""
+    monkeypatch.setattr(redaction, "NUMBERED", 2)
+    data = await lives(tmp_path / "hub.db")
+    assert replayed(bundled(data)).differences == []
+    names = Redaction(b"key")
+    called = [names.name("edit", f"{SECRET} {n}") for n in range(500)]
+    assert called == [names.name("edit", f"{SECRET} {n}") for n in range(500)]
+    assert len(set(called)) == 500
+    assert called[:2] == ["edit-1", "edit-2"]
+    assert len(names._names) == 2
+    assert SECRET not in str(called)
+    assert names.name("id", f"{SECRET} 9") not in called
 
 
 async def test_a_bundle_of_a_stopped_hub_says_that_it_has_no_metrics(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hub.store.looking import pushes as stored_pushes
 from hub.store.schema import VERSION
 from hub.verbs import looking, output
 from hub.verbs.looking import how_far, push_lines
+from hub.verbs.tables import Rows
 from protocol.messages import POLLING_DEVICE
 from tests.hub.fakes import START, FakeClock, create, delete, update
 from tests.hub.store.bench import push
@@ -209,6 +210,21 @@ async def test_a_name_is_whole_also_on_a_narrow_terminal(
         assert "…" not in shown
         column = "".join(line.split("  ")[0].strip() for line in shown.splitlines()[2:])
         assert all(name in column for name in names), shown
+
+
+def test_at_80_columns_a_date_a_clock_and_a_size_stand_in_one_piece() -> None:
+    """ "2026-11-2" stood over "8 05:59", and of a clock of 1,234,567 the end was a line below."""
+    whole = "1,234,567", "12,345", "331.0 MB", "2026-11-28", "05:59:11"
+    clock, objects, size, *moment = whole
+    row = "somebody-of-a-long-name", clock, objects, size, "12", *[" ".join(moment)] * 2, "1"
+    console = Console(width=80, record=True)
+    console.print(Rows(looking._USER, [row]))
+    shown = console.export_text()
+    assert all(part in shown for part in whole), shown
+    assert max(map(len, shown.splitlines())) <= 80
+    console = Console(width=80, record=True)
+    console.print(Rows(looking._DEVICE, [("phone", "20 pushes behind, for 3 days", clock, row[5])]))
+    assert row[5] in console.export_text()
 
 
 async def test_what_is_said_of_a_file_moves_no_cursor(data: Path) -> None:
