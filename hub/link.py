@@ -4,7 +4,7 @@ Sending never waits: what the peer does not take stays in a buffer, and whoever 
 `buffered`. Closing never waits either: the hub's sweep cuts off whoever does not answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -33,6 +33,9 @@ class Link(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send a text frame; nothing happens once the link is closing."""
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        """Send text frames in this order, all at once."""
 
     async def drained(self) -> None:
         """Wait until the peer has taken most of what was sent, or the link has broken."""

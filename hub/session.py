@@ -348,15 +348,15 @@ class Session:
 
     def acknowledge(self, stored: Stored) -> None:
         """Take the next clock, which is this device's own push."""
-        self.send_ack(stored)
+        self._send(self.ack_of(stored))
         if self.link.is_full:
             self._fall_behind(stored.clock)
 
-    def send_ack(self, stored: Stored) -> None:
-        """Send the device's own push."""
+    def ack_of(self, stored: Stored) -> bytes:
+        """The frame of the device's own push, which is about to be sent."""
         if stored.lost or stored.rejected:
             self._told[stored.push_id] = stored.clock
-        self._send(ack_frame(stored))
+        return ack_frame(stored)
 
     def told(self, push_id: int) -> bool:
         """Whether this connection has sent an ack with this push's outcome."""

@@ -203,6 +203,10 @@ class FakeLink:
         self.most_buffered = max(self.most_buffered, self.buffered)
         self._flow()
 
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            self.send(frame)
+
     @property
     def is_full(self) -> bool:
         return self.buffered > self._high

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from protocol.messages import FromHub, Hello, Push, decode_from_device, decode_from_hub
 
@@ -56,6 +56,10 @@ class Line:
             if frame.startswith(WELCOME):
                 self.welcome = decode_from_hub(frame)
                 self._on_welcome(self)
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            self.send(frame)
 
     async def drained(self) -> None:
         while self.buffered > self._high_water // 4 and not self.broken:

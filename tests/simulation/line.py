@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from client.errors import LinkClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from tests.simulation.loop import SeededLoop
@@ -79,6 +79,10 @@ class Line:
             self.largest = max(self.largest, len(frame))
             self._due_down = max(self._due_down, self._loop.time()) + self._delay()
             self._later(self._due_down, self._arrive_down, frame)
+
+    def send_all(self, frames: Sequence[bytes]) -> None:
+        for frame in frames:
+            self.send(frame)
 
     async def drained(self) -> None:
         while self.buffered > self._high_water // 4 and not self.up_broken:

@@ -108,6 +108,38 @@ async def test_what_the_peer_has_taken_is_what_was_sent_less_what_is_buffered() 
     assert (peer.link.buffered, peer.link.taken) == (102, 98)
 
 
+@pytest.mark.parametrize("size", [1, 125, 126, 70_000])
+@in_virtual_time
+async def test_frames_sent_at_once_are_one_write_and_come_in_order(size: int) -> None:
+    peer = Peer()
+    frames = [letter * size for letter in (b"a", b"b", b"c")]
+    peer.link.send_all(frames)
+    assert peer.transport.writes == 1
+    assert peer.link.taken == 3 * size
+    assert [bytes(frame.data) for frame in peer.frames()] == frames
+
+
+@in_virtual_time
+async def test_frames_sent_at_once_are_compressed_where_that_was_agreed() -> None:
+    theirs, ours = (PerMessageDeflate(False, False, 15, 15) for _ in range(2))
+    peer = Peer(extensions=[ours], theirs=[theirs])
+    peer.link.send_all([b"a long story " * 50, b"another one " * 50])
+    assert peer.link.taken == 1250 - peer.link.buffered
+    bytes_sent = len(peer.transport.sent)
+    told = [bytes(frame.data) for frame in peer.frames()]
+    assert told == [b"a long story " * 50, b"another one " * 50]
+    assert bytes_sent < 100
+
+
+@in_virtual_time
+async def test_nothing_is_sent_at_once_behind_a_close() -> None:
+    peer = Peer()
+    peer.link.close(4409, "replaced")
+    peer.link.send_all([b"too", b"late"])
+    assert peer.closed_with() == 4409
+    assert peer.transport.writes == 1
+
+
 @in_virtual_time
 async def test_whoever_waits_for_the_end_reads_past_what_still_comes() -> None:
     peer = Peer()

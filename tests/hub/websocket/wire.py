@@ -48,6 +48,7 @@ class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.7", 5)})
         self.sent = bytearray()
+        self.writes = 0
         self.buffered = 0
         self.is_stalled = False
         self.reads = True
@@ -67,6 +68,7 @@ class FakeTransport(asyncio.Transport):
 
     def write(self, data: Data) -> None:
         self.sent += data
+        self.writes += 1
         if self.is_stalled:
             self.buffered += len(data)
 
@@ -101,7 +103,7 @@ class FakeTransport(asyncio.Transport):
 class Peer:
     """A client of a link: what it sends arrives at once, and it reads all that it is sent."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES, extensions: Any = ()) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, extensions: Any = (), theirs: Any = ()) -> None:
         self.transport = FakeTransport()
         protocol = ServerProtocol(max_size=max_bytes, state=OPEN)
         protocol.extensions = list(extensions)
@@ -109,6 +111,7 @@ class Peer:
         self.transport.protocol = self.link
         self.heard: list[str | bytes] = []
         self._client = Protocol(CLIENT, max_size=None)
+        self._client.extensions = list(theirs)
 
     async def begin(self) -> "asyncio.Task[None]":
         """Listen to what comes; the task ends with the link."""
