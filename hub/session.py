@@ -216,18 +216,17 @@ class Session:
         """See whether the device is of a history that this file is a part of, without its end."""
         store = self._services.store
         if is_of_a_lost_line(hello, user):
-            await self._fork(hello, user)
+            await self._fork(hello, user, shared_with(hello, user) or 0)
         elif (lost := lost_history(hello, user)) is not None:
             await user.take_up(store, lost)
         elif may_be_of_a_lost_branch(hello, user):
-            await user.fork(store, user.head)
+            await self._fork(hello, user, user.head)
 
-    async def _fork(self, hello: Hello, user: User) -> None:
-        clock = shared_with(hello, user) or 0
+    async def _fork(self, hello: Hello, user: User, clock: int) -> None:
         await user.fork(self._services.store, clock)
         logger.warning(
-            "this file was put back to an older copy", **self.who, seen=hello.logical_clock,
-            shared=clock, log_id=user.history.log_id,
+            "a device knows of more: this file was put back to an older copy", **self.who,
+            seen=hello.logical_clock, shared=clock, log_id=user.history.log_id,
         )  # fmt: skip
 
     def _check_others(self, standing: DeviceStanding) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hub.http.polling import PollRefused, poll
 from hub.store.errors import StoreFailed
@@ -393,8 +394,18 @@ async def test_what_is_no_log_id_is_carried_on_by_nobody(lives: Lives, name: str
 async def test_before_a_device_of_an_unknown_history_a_history_gets_a_name_to_be_found_by(
     lives: Lives,
 ) -> None:
-    """A copy was put back by hand that knew nothing of the history which carried it on."""
+    """A copy was put back by hand that knew nothing of the history which carried it on.
+
+    The operator who did so found no word of it in the log.
+    """
     await two_pushes_copied_and_a_third(lives)
+    with capture_logs() as logs:
+        await _two_devices_of_an_unknown_history(lives)
+    told = [line for line in logs if "put back to an older copy" in line["event"]]
+    assert [(line["device"], line["seen"], line["shared"]) for line in told] == [("one", 7, 2)]
+
+
+async def _two_devices_of_an_unknown_history(lives: Lives) -> None:
     async with lives.live("b") as site:
         for name in ("one", "another"):
             device = site.connect()
