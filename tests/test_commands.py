@@ -35,6 +35,7 @@ MOVED: Final = OPERATING + "a_user_is_exported_imported_and_deleted_and_the_file
 BUNDLE: Final = OPERATING + "a_bundle_is_written_beside_a_hub_that_serves_and_replayed_anywhere"
 AWAY: Final = OPERATING + "a_user_a_device_and_a_token_are_turned_away_and_the_user_is_let_in_again"
 OVER_HTTP: Final = OPERATING + "a_user_is_exported_and_brought_in_over_http"
+PICTURES: Final = OPERATING + "the_pictures_are_made_anew_by_the_command_of_the_page"
 METRICS: Final = OPERATING + "the_metrics_are_read_with_their_token_and_by_the_socket"
 LOG: Final = OPERATING + "the_log_tells_of_one_connection_and_of_one_user"
 DOCTOR: Final = OPERATING + "the_doctor_is_asked_beside_a_hub_and_when_it_is_stopped"
@@ -150,6 +151,7 @@ RUN_BY: Final = {
         ("podman secret create", RECIPE),
         ("podman run", RECIPE),
         ("podman exec", RECIPE),
+        ("scripts/screenshots", PICTURES),
         ("python3 -c", METRICS),
         ("chmod 600 metrics.token", METRICS),
         ("mobync-hub serve --dev --metrics-token-file", METRICS),
