@@ -63,15 +63,23 @@ async def focus(look: Look) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("place", ["#/", "#/user/kay", "#/object/kay/tasks/t1"])
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("#/", "table.users a[href='#/user/kay']"),
+        ("#/user/kay", "#view table"),
+        ("#/object/kay/tasks/t1", "#view table"),
+    ],
+)
 async def test_the_keyboard_gets_everywhere_and_is_seen_there(
-    served: Served, look: Look, place: str
+    served: Served, look: Look, place: str, shown: str
 ) -> None:
+    """Kay came into the table of 25 meanwhile, and the last, who was to be reached, left it."""
     async with a_device(served, "kay", "phone") as phone:
         await phone.create("tasks", {"id": "t1", "title": "Milk"})
         await phone.synchronize()
     await look.open(place)
-    await look.shows("#view table")
+    await look.shows(shown)
     start = await focus(look)
     assert start["unlabelled"] == []
     reached: set[str] = set()
