@@ -92,8 +92,6 @@ class Session:
 
     _user: User
     """Whose device it is; known once the session has greeted it."""
-    _renewal: Renewal
-    """The same of the tokens that it brings later."""
 
     def __init__(self, link: Link, services: Services, address: Address, number: int = 0) -> None:
         self.link = link
@@ -109,6 +107,7 @@ class Session:
         self.closing_since: float | None = None
         self._services = services
         self._catching_up: asyncio.Task[None] | None = None
+        self._renewal: Renewal | None = None
         self._held: list[Waiting] = []
         self._was_live = False
         self._late_pong: str | msgspec.UnsetType | None = None
@@ -173,9 +172,6 @@ class Session:
     async def _serve(self, hello: Hello, grant: Grant, user: User) -> None:
         self._user, self.user_name = user, user.name
         self.device, self.grant = hello.device, grant
-        self._renewal = Renewal(
-            self._services.door, user.name, self.device, self._take_grant, self._refuse
-        )
         self._pace.pay_from(user.bucket)
         bind_contextvars(user=user.name, device=hello.device)
         try:
@@ -187,7 +183,8 @@ class Session:
                 await self.link.listen(self.take)
         finally:
             user.leave(self.device, self)
-            await self._renewal.stop()
+            if self._renewal is not None:
+                await self._renewal.stop()
             await stop(self._catching_up)
 
     async def _greet(self, hello: Hello, grant: Grant, user: User) -> None:
@@ -272,7 +269,7 @@ class Session:
             case Ping():
                 self._answer(message)
             case Auth():
-                self._renewal.renew(message.token)
+                self._renew(message.token)
             case Hello():
                 raise Refusal(closing.BAD_MESSAGE, "a second hello")
 
@@ -332,6 +329,15 @@ class Session:
         clock = min(message.logical_clock, self._user.head)
         self._services.store.received(self.user_name, self.device, clock)
         self._told = {name: at for name, at in self._told.items() if at > clock}
+
+    def _renew(self, token: object) -> None:
+        """Look at a fresh token; what does that is a tenth of an idle device's memory."""
+        if self._renewal is None:
+            door = self._services.door
+            self._renewal = Renewal(
+                door, self.user_name, self.device, self._take_grant, self._refuse
+            )
+        self._renewal.renew(token)
 
     def _take_grant(self, grant: Grant) -> None:
         self.grant = grant
