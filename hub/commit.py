@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 import structlog
 
 from hub.counts import Counts
@@ -28,7 +29,7 @@ MUCH: Final = 32
 logger: Final = structlog.get_logger("commit")
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """A user whose lock is held, and those of its pushes that are in this group."""
 
     user: User
@@ -69,12 +70,13 @@ class GroupCommit:
         self._takes_more = True
 
     def submit(self, user: User) -> None:
-        """A user has pushes that wait."""
+        """A user has pushes that wait. Invariant: with somebody in line, the task will go round."""
         if not self._takes_more:
             return
+        if not self._line:
+            self._idle.clear()
+            self._something_waits.set()
         self._line[user] = None
-        self._idle.clear()
-        self._something_waits.set()
 
     async def run(self) -> None:
         """Commit until cancelled."""
@@ -159,8 +161,9 @@ async def _let_arrive() -> None:
 
 def _hand_out(group: Committed) -> None:
     stored = iter(group.stored) if group.stored is not None else None
-    for user, run in group.turns:
-        for waiting in run:
+    for turn in group.turns:
+        user = turn.user
+        for waiting in turn.run:
             if stored is None:
                 user.forget(waiting.pusher)
                 waiting.pusher.failed(waiting)

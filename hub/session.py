@@ -113,6 +113,8 @@ class Session:
         self._late_pong: str | msgspec.UnsetType | None = None
         self._under_way = 0
         self._bytes_under_way = 0
+        self._most_pushes = services.limits.max_pushes_under_way
+        self._most_bytes = 2 * services.limits.max_frame_bytes
         self._is_paused = False
         self._pace = Pace(services.patience, address.frames, services.counts)
         self._told: dict[int, int] = {}
@@ -307,11 +309,7 @@ class Session:
 
     def _is_crowded(self) -> bool:
         """Whether too much is under way to read on: the peer feels it, the hub does not."""
-        limits = self._services.limits
-        return (
-            self._under_way >= limits.max_pushes_under_way
-            or self._bytes_under_way >= 2 * limits.max_frame_bytes
-        )
+        return self._under_way >= self._most_pushes or self._bytes_under_way >= self._most_bytes
 
     def _answer(self, ping: Ping) -> None:
         """Answer a ping behind all that was stored before it came.
@@ -353,7 +351,7 @@ class Session:
 
     def acknowledge(self, stored: Stored) -> None:
         """Take the next clock, which is this device's own push."""
-        self._send(self.ack_of(stored))
+        self.link.send(self.ack_of(stored))
         if self.link.is_full:
             self._fall_behind(stored.clock)
 
@@ -371,7 +369,8 @@ class Session:
         """A push of this session is stored, or had been stored before."""
         self._under_way -= 1
         self._bytes_under_way -= waiting.size
-        self._make_room()
+        if self._is_paused:
+            self._make_room()
 
     def failed(self, _waiting: Waiting, /) -> None:
         """A push of this session could not be stored; the device will send it again."""

@@ -155,6 +155,8 @@ class User:
 
     def has_more_than(self, diffs: int) -> bool:
         """Whether more than so many diffs wait."""
+        if len(self.waiting) == 1:  # as it nearly always is
+            return len(self.waiting[0].incoming.diffs) > diffs
         waiting = iter(self.waiting)
         while diffs >= 0 and (push := next(waiting, None)) is not None:
             diffs -= len(push.incoming.diffs)
@@ -166,8 +168,7 @@ class User:
         Only the last of them may go beyond so many diffs, for a push has to be whole.
         """
         if len(self.waiting) == 1:  # as it nearly always is
-            only, self.waiting = self.waiting, deque()
-            return only
+            return [self.waiting.popleft()]
         run: list[Waiting] = []
         while self.waiting and diffs > 0:
             run.append(self.waiting.popleft())
@@ -196,7 +197,7 @@ class User:
     def _on_free(self) -> None:
         if self.waiting:
             self._submit(self)
-        else:
+        elif not self.guests:
             self._on_idle(self)
 
 

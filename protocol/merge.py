@@ -129,11 +129,13 @@ def apply(held: Held | None, diff: StoredDiff, clock: int, device: str) -> Held:
 
 
 def _updated(held: Object, changes: Fields, stamp: Stamp) -> Object:
-    stamps = dict(held.stamps)
+    stamps, timestamp = dict(held.stamps), stamp.timestamp
     for name in changes:
         before = stamps.get(name, stamp).timestamp
-        later = before <= stamp.timestamp
-        stamps[name] = stamp if later else msgspec.structs.replace(stamp, timestamp=before)
+        if before <= timestamp:
+            stamps[name] = stamp
+        else:
+            stamps[name] = msgspec.structs.replace(stamp, timestamp=before)
     stamps.pop("id", None)
     size = held.size + json_size(changes)
     fields = {**held.fields, **changes}
@@ -160,7 +162,9 @@ class _RejectedError(Exception):
 
 
 class _Bench:
-    """One push under judgement."""
+    """One push under judgement; `key` is the object of the diff that is judged."""
+
+    key: Key
 
     def __init__(self, held: Callable[[Key], Held | None], terms: Terms) -> None:
         self.held = held
@@ -186,7 +190,7 @@ class _Bench:
             return
         if self._was_stored(diff.id):
             return
-        key = diff.key
+        self.key = key = diff.key
         current = self.changed.get(key) or self.held(key)
         if self._is_questioned:
             self._question(diff, current)
@@ -214,13 +218,13 @@ class _Bench:
 
     def keep(self, diff: StoredDiff, held: Held) -> None:
         if self.room is not None:
-            self.room = self._less(self.room, diff.key, held)
+            self.room = self._less(self.room, held)
         self.diffs.append(diff)
-        self.changed[diff.key] = held
+        self.changed[self.key] = held
 
-    def _less(self, room: Room, key: Key, held: Held) -> Room:
+    def _less(self, room: Room, held: Held) -> Room:
         """The room that is left when an object becomes this; what adds nothing always fits."""
-        before = self.changed.get(key) or self.held(key)
+        before = self.changed.get(self.key) or self.held(self.key)
         objects = isinstance(held, Object) - isinstance(before, Object)
         added = _size(held) - _size(before)
         if objects > max(room.objects, 0):
@@ -234,7 +238,8 @@ class _Bench:
         return min(diff.utc_timestamp, self.terms.latest)
 
     def base(self, diff: Diff) -> int:
-        return min(diff.logical_clock, self.terms.clock - 1)
+        base, clock = diff.logical_clock, self.terms.clock
+        return base if base < clock else clock - 1
 
     def same_device(self, device: str) -> bool:
         """Whether a stamp's device knew its own order when it made this push."""
@@ -335,7 +340,7 @@ def _create_anew(bench: _Bench, index: int, diff: Diff, grave: Tombstone) -> Non
     knows = (
         grave.clock <= bench.base(diff)
         or bench.same_device(grave.device)
-        or diff.key in bench.deleted_here
+        or bench.key in bench.deleted_here
     )
     if not knows and not _outlives(bench, diff, grave):
         _refuse_deleted(bench, index, diff, grave)
@@ -469,12 +474,12 @@ def _delete(bench: _Bench, index: int, diff: Diff, current: Object) -> None:
     address = {"id": diff.json_data["id"]}
     stamp = bench.timestamp(diff)
     stored = StoredDiff(diff.id, stamp, "delete", diff.model, address, seen=seen)
-    bench.deleted_here.add(diff.key)
+    bench.deleted_here.add(bench.key)
     bench.keep(stored, apply(None, stored, bench.terms.clock, bench.terms.device))
 
 
-def _no_effect(bench: _Bench, _index: int, diff: Diff, _current: Tombstone | None) -> None:
-    bench.deleted_here.add(diff.key)
+def _no_effect(bench: _Bench, _index: int, _diff: Diff, _current: Tombstone | None) -> None:
+    bench.deleted_here.add(bench.key)
     bench.differs = True
 
 

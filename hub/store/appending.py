@@ -38,7 +38,8 @@ class LogPage:
         self, seq: int, user: UserEntry, device: DeviceEntry, push_id: int, outcome: Outcome
     ) -> Stored:
         """Add the user's newest push."""
-        diffs, refused = encode_diffs(outcome.diffs), leftovers_of(outcome)
+        diffs = encode_diffs(outcome.diffs)
+        refused = leftovers_of(outcome) if outcome.differs else None
         self.bytes += len(diffs) + len(refused or "")
         row = seq, user.number, user.head, device.number, push_id, self.now, diffs.decode()
         self._rows.append(row if refused is None else (*row, refused))

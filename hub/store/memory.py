@@ -167,7 +167,7 @@ class Memory:
 
     def user(self, name: str) -> UserEntry:
         """A user, made where it is new; call it in a transaction."""
-        return self.known_user(name) or self._make_user(name)
+        return self._users.get(name) or self._load_user(name) or self._make_user(name)
 
     def known_user(self, name: str) -> UserEntry | None:
         """A user, None where it is new."""
@@ -256,7 +256,8 @@ class Memory:
         user.rows.append(seq)
         self._count(user, objects)
         user.objects.update(objects)
-        device.last_push_id = max(device.last_push_id, push_id)
+        if push_id > device.last_push_id:
+            device.last_push_id = push_id
         if len(user.objects) >= LARGE:
             self.large[user.number] = user
 
@@ -264,6 +265,9 @@ class Memory:
         """Count what there is more or less. What there was is here: the decision asked for it."""
         for key, held in objects.items():
             before = user.objects.get(key) or self._objects.get((user.number, key))
+            if isinstance(held, Object) and isinstance(before, Object):  # as it nearly always is
+                user.bytes += held.size - before.size
+                continue
             user.count += isinstance(held, Object) - isinstance(before, Object)
             user.bytes += _bytes(held) - _bytes(before)
 

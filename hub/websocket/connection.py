@@ -34,13 +34,15 @@ _FINAL_TEXT: Final = 0x80 | Opcode.TEXT
 _EMPTY_PING: Final = bytes((0x80 | Opcode.PING, 0))
 _SHORT: Final = 125
 """The longest payload whose length stands in the header's second byte."""
+_SHORT_HEADERS: Final = tuple(bytes((_FINAL_TEXT, size)) for size in range(_SHORT + 1))
+"""Of final text frames, by the bytes of their payload."""
 
 
 def text_frame(payload: bytes) -> bytes:
     """A final text frame as a server sends it: unmasked (RFC 6455, section 5.2)."""
     size = len(payload)
     if size <= _SHORT:
-        return bytes((_FINAL_TEXT, size)) + payload
+        return _SHORT_HEADERS[size] + payload
     if size < 2**16:
         return b"\x81\x7e" + size.to_bytes(2) + payload
     return b"\x81\x7f" + size.to_bytes(8) + payload

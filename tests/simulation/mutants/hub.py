@@ -240,11 +240,11 @@ def acked_before_handed_out_in_order() -> Patches:
 
     def hand_out(group: Committed) -> None:
         stored = iter(group.stored) if group.stored is not None else None
-        for user, run in group.turns:
-            results = [next(stored) if stored else None for _ in run]
-            for waiting, what in reversed(list(zip(run, results, strict=True))):
-                user.hand_out(waiting, what)
-            user.lock.release()
+        for turn in group.turns:
+            results = [next(stored) if stored else None for _ in turn.run]
+            for waiting, what in reversed(list(zip(turn.run, results, strict=True))):
+                turn.user.hand_out(waiting, what)
+            turn.user.lock.release()
 
     return {"hub.commit._hand_out": hand_out}
 
