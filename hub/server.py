@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -35,7 +35,8 @@ from hub.service.notifier import Notifier, notifier_from
 from hub.service.sockets import NO_SOCKETS, Sockets, check_loopback, sockets_from
 from hub.service.starting import asking_for_time
 from hub.service.watchdog import Watchdog, patience_from
-from hub.settings import Settings
+from hub.settings import DiskWait, Settings
+from hub.store.holdups import HoldUps, Never, PaidBack
 from hub.store.interface import Store
 from hub.store.ledger import Rules, bounds_of
 from hub.store.sqlite import SqliteStore
@@ -49,6 +50,13 @@ SHARE_OF_PEERS: Final = 0.7
 
 SHARE_OF_NEW: Final = 0.05
 """Of the time to stop, what those may take to become devices who were connecting just then."""
+
+HOLD_UPS: Final[Mapping[DiskWait, Callable[[], HoldUps]]] = {
+    "auto": PaidBack,
+    "loop": partial(PaidBack, trial=0.0, paid_back=0.0),
+    "thread": Never,
+}
+"""Where commits wait for the disk, by the operator's word."""
 
 logger: Final = structlog.get_logger("hub")
 
@@ -207,7 +215,13 @@ def open_store(settings: Settings, give_up: Callable[[], None] = lambda: None) -
         retention=settings.retention,
         checkpoints=settings.checkpoints == "hub",
     )
-    return SqliteStore(settings.data, rules, give_up=give_up, progress=for_whom_it_is(lines))
+    return SqliteStore(
+        settings.data,
+        rules,
+        give_up=give_up,
+        progress=for_whom_it_is(lines),
+        hold_ups=HOLD_UPS[settings.disk_wait](),
+    )
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from hub.tokens import JwksPlace, Tokens, check_one, is_loopback
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Checkpoints: TypeAlias = Literal["hub", "litestream"]
+DiskWait: TypeAlias = Literal["auto", "loop", "thread"]
 Refill: TypeAlias = Literal["on", "off"]
 LogFormat: TypeAlias = Literal["auto", "text", "json"]
 
@@ -124,6 +125,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Checkpoints,
         _in(_DATA, "Who moves the WAL into the data file: the hub, or Litestream beside it."),
     ] = "hub"
+    disk_wait: Annotated[
+        DiskWait,
+        _in(
+            _DATA,
+            "Where a commit waits for the disk: on the loop, on a thread, or, auto, on the loop "
+            "while the disk is swift.",
+        ),
+    ] = "auto"
     refill: Annotated[
         Refill, _in(_DATA, "Whether a restored hub takes back from devices what its copy lacks.")
     ] = "on"

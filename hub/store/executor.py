@@ -3,6 +3,9 @@
 A unit of work is one function of the connection, so that a whole transaction costs one hop to
 the thread and back, and two tasks can never share one. Cancelling whoever awaits a unit does not
 cancel the unit: the task that commits is therefore never cancelled by a session.
+
+While nothing is under way or waits, a unit may also run where it is asked for, on the caller's own
+thread: then nothing is handed over, and the caller waits for it.
 """
 
 import sqlite3
@@ -20,6 +23,13 @@ class Executor(Protocol):
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run one unit of work after those before it."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no unit is under way or waits."""
+
+    def run_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one unit of work at once, on the caller's thread; only while it is idle."""
+
     async def close(self) -> None:
         """Finish the units under way and close the connection."""
 
@@ -29,7 +39,15 @@ OpenExecutor = Callable[[Callable[[], sqlite3.Connection]], Awaitable[Executor]]
 
 
 class ThreadExecutor(aiosqlite.Connection):
-    """The connection on a thread of its own, which is aiosqlite's."""
+    """The connection on a thread of its own, which is aiosqlite's.
+
+    Invariant: of `_given` and `_done` each is written by one thread only, and a unit is done when
+    it no longer uses the connection, though nobody may have been told. So whoever finds the two
+    equal, on the thread that gives, has the connection to himself until he gives another.
+    """
+
+    _given = 0
+    _done = 0
 
     async def open(self) -> None:
         """Connect; a thread that could not is not left behind for the loop to close over."""
@@ -42,7 +60,23 @@ class ThreadExecutor(aiosqlite.Connection):
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run one unit of work after those before it."""
         run_on_thread: Callable[..., Awaitable[T]] = self._execute
-        return await run_on_thread(work, self._conn)
+        self._given += 1
+        return await run_on_thread(self._run, work)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no unit is under way or waits."""
+        return self._given == self._done
+
+    def run_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one unit of work at once, on the caller's thread; only while it is idle."""
+        return work(self._conn)
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._conn)
+        finally:
+            self._done += 1
 
 
 async def on_thread(connect: Callable[[], sqlite3.Connection]) -> Executor:

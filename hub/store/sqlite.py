@@ -7,7 +7,7 @@ tasks, which fold and retire, are owned by `open` and `close`.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -23,6 +23,7 @@ from hub.revoking import Revocation
 from hub.store import reading
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
+from hub.store.holdups import HoldUps, Never, is_short
 from hub.store.interface import (
     Cursor,
     DeviceStanding,
@@ -48,9 +49,10 @@ from protocol.diffs import Held, Key
 from protocol.history import History
 
 T = TypeVar("T")
+NEVER: Final = Never()
 FOLD_SECONDS: Final = 0.5
 """How long objects may lie behind the log."""
-FOLD_ROWS: Final = 8000
+FOLD_ROWS: Final = 16_000
 """How many rows of the log may wait to be folded: a start after a crash folds them, and whoever
 reads a user's newest pushes reads through them."""
 
@@ -67,10 +69,12 @@ class SqliteStore:
         open_executor: OpenExecutor = on_thread,
         give_up: Callable[[], None] = lambda: None,
         progress: Progress = silent,
+        hold_ups: HoldUps = NEVER,
     ) -> None:
         """`give_up` is called when it cannot go on, as when a sync has failed: close the store.
 
-        `progress` is told of an upgrade.
+        `progress` is told of an upgrade. `hold_ups` says where commits may wait for the disk; the
+        loop waits for no policy of an application's, nor for a program that also writes the file.
         """
         self._path = path
         self._progress = progress
@@ -80,6 +84,8 @@ class SqliteStore:
         self._open_executor = open_executor
         self._lock = FileLock(path)
         self._rules = rules
+        is_alone = rules.policy is None and rules.checkpoints
+        self._hold_ups = hold_ups if is_alone else NEVER
         self._ledger = Ledger(rules)
         self._retiring = Retiring(self._ledger, self._write)
         self._moving = Moving(self._ledger, rules, self._write, self._fold, self._retiring)
@@ -157,7 +163,8 @@ class SqliteStore:
 
     async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
         """Decide and store these pushes, in this order, in one durable transaction."""
-        stored = await self._write(partial(self._ledger.commit, group))
+        work = partial(self._ledger.commit, group)
+        stored = await (self._write_soon(work) if is_short(group) else self._write(work))
         self._behind.set()
         if self._is_full or self._ledger.has_large or self._ledger.wal_is_long:
             self._pressed.set()
@@ -258,11 +265,28 @@ class SqliteStore:
         self._behind.set()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._giving_up():
+            return await self._writer.run(partial(self._syncs.run, work))
+
+    async def _write_soon(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a short piece of work, on the loop's thread if it may wait for the disk now."""
+        if self._hold_ups.may_wait and self._writer.is_idle:
+            return self._hold_ups.run(partial(self._write_here, work))
+        return await self._write(work)
+
+    def _write_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._giving_up():
+            return self._writer.run_here(partial(self._syncs.run, work))
+
+    @contextlib.contextmanager
+    def _giving_up(self) -> Iterator[None]:
         try:
-            return await _run(self._writer, partial(self._syncs.run, work))
+            yield
         except SyncFailed:
             self._give_up()
             raise
+        except sqlite3.Error as error:
+            raise _failure(error) from error
 
     async def _close_writer(self) -> None:
         leaves_wal = self._syncs.has_failed or not self._rules.checkpoints
@@ -316,9 +340,10 @@ class SqliteStore:
 
     async def _fold_step(self, row: int) -> bool:
         """Fold some users who were behind at this row; whether there are more of them."""
-        more = await self._write(partial(self._ledger.fold, row))
+        more = await self._write_soon(partial(self._ledger.fold, row))
         if self._ledger.wal_is_long:
             await self._write(self._ledger.checkpoint)
+        await asyncio.sleep(0)  # A step on the loop's thread waits for nobody: let others go now.
         return more
 
 
@@ -326,4 +351,8 @@ async def _run(executor: Executor, work: Callable[[sqlite3.Connection], T]) -> T
     try:
         return await executor.run(work)
     except sqlite3.Error as error:
-        raise StoreFailed(f"the store failed: {error}") from error
+        raise _failure(error) from error
+
+
+def _failure(error: sqlite3.Error) -> StoreFailed:
+    return StoreFailed(f"the store failed: {error}")

@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.crash import starts
-from tests.crash.faults import CALLS, ERRORS, Seen, walk
+from tests.crash.faults import CALLS, ERRORS, WAITS, Seen, walk
 from tests.crash.starts import STARTS, walk_starts
 from tests.crash.tracing import can_trace
 
@@ -85,13 +85,14 @@ def _rows(
     folder: Path, when: str, calls: Sequence[str], stride: int, progress: Progress
 ) -> Iterator[Faulty]:
     start = None if when == SERVING else STARTS[when](folder / when)
-    for call, error, for_ever in itertools.product(calls, ERRORS, (False, True)):
-        task = progress.add_task(f"{when}: {call} {error}", total=None)
+    waits = WAITS if start is None else ("",)
+    for call, error, wait, for_ever in itertools.product(calls, ERRORS, waits, (False, True)):
+        task = progress.add_task(f"{when}: {call} {error} {wait}", total=None)
         walking: Iterator[Seen | starts.Seen]
         if start is not None:
             walking = walk_starts(start, call, error, folder, for_ever=for_ever, stride=stride)
         elif call in CALLS:
-            walking = walk(call, error, folder, for_ever=for_ever, stride=stride)
+            walking = walk(call, error, folder, for_ever=for_ever, stride=stride, wait=wait)
         else:
             continue
         seen = []
@@ -100,7 +101,7 @@ def _rows(
             progress.advance(task)
         progress.update(task, total=len(seen))
         if seen:
-            yield _row(when, call, error, seen, for_ever=for_ever)
+            yield _row(f"{when} {wait}", call, error, seen, for_ever=for_ever)
 
 
 def _row(

@@ -1,6 +1,6 @@
 """One run of a hub whose n-th system call of a kind fails, and what must hold of it.
 
-The calls are counted from when the hub serves, in the thread that writes its file.
+The calls are counted from when the hub serves, in each of its threads.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from tests.crash.writer import Went, Writer, check_file, wait_until_folded
 
 CALLS: Final = ("fdatasync", "pwrite64", "ftruncate")
 ERRORS: Final = ("EIO", "ENOSPC")
+WAITS: Final = ("loop", "thread")
 INJECTED: Final = "(INJECTED)"
 PUSHES: Final = 8
 MORE: Final = 3
@@ -31,6 +32,8 @@ class Fault(NamedTuple):
     error: str
     nth: int
     for_ever: bool
+    wait: str = "thread"
+    """Where the hub waits for its disk, at a commit."""
 
     @property
     def option(self) -> str:
@@ -64,7 +67,8 @@ class Run:
 
     def through(self) -> Seen:
         """Push through the fault, then without it, and look at the file."""
-        with a_forked_hub(self.data, changes=MOVES_ITS_WAL) as (hub, output):
+        wait = "--disk-wait", self.fault.wait
+        with a_forked_hub(self.data, *wait, changes=MOVES_ITS_WAL) as (hub, output):
             url = wait_until_ready(output)
             self.push_each(url, 1)
             self.reader = self.writer.twin("reader")
@@ -133,11 +137,13 @@ class Run:
             assert hub.exitcode == 0
 
 
-def walk(call: str, error: str, folder: Path, *, for_ever: bool, stride: int) -> Iterator[Seen]:
+def walk(
+    call: str, error: str, folder: Path, *, for_ever: bool, stride: int, wait: str
+) -> Iterator[Seen]:
     """Fail the first call, then further ones, until none is left that could fail."""
     for nth in itertools.count(1, stride):
-        fault = Fault(call, error, nth, for_ever)
-        here = folder / f"{call}-{error}-{nth}-{for_ever}"
+        fault = Fault(call, error, nth, for_ever, wait)
+        here = folder / f"{call}-{error}-{nth}-{for_ever}-{wait}"
         here.mkdir()
         seen = Run(fault, here).through()
         if not seen.failed:

@@ -21,6 +21,8 @@ MOST_SECONDS: Final = 0.4
 SETTLED: Final = 0.7
 """In this part of the rounds all have begun to write; else they die on their way there."""
 FLAGS: Final = ("--log-level", "warning")
+WAITS: Final = ("loop", "thread")
+"""Where a hub waits for its disk."""
 EDIT_SECONDS: Final = 0.002
 """Between two edits, so that the devices are not only ahead of the hub."""
 
@@ -100,7 +102,8 @@ class Kills:
     def round(self) -> None:
         """Let all live for a while; some devices die before the hub, some with it."""
         with ExitStack() as stack:
-            hub, output = stack.enter_context(a_forked_hub(self.data, *FLAGS))
+            wait = "--disk-wait", self._chance.choice(WAITS)
+            hub, output = stack.enter_context(a_forked_hub(self.data, *FLAGS, *wait))
             url = wait_until_ready(output)
             living = [stack.enter_context(phone.living(url)) for phone in self.phones]
             if self._chance.random() < SETTLED:

@@ -79,10 +79,10 @@ def read_trace(trace: str, wal: str) -> Seen:
     return Seen(events)
 
 
-async def traced(tmp_path: Path, devices: int) -> Seen:
+async def traced(tmp_path: Path, devices: int, wait: str) -> Seen:
     trace, data = tmp_path / "trace", tmp_path / "hub.db"
     strace = ["strace", "-f", "-y", "-s", "65536", "-e", f"trace={CALLS}", "-o", str(trace)]
-    async with hub_process(data, before=strace) as hub:
+    async with hub_process(data, before=strace, flags=("--disk-wait", wait)) as hub:
         async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
             for number in range(1, devices + 1):
                 tasks.create_task(push_in_a_closed_loop(hub.url, number, PUSHES))
@@ -106,17 +106,23 @@ def check_each_ack_has_a_sync_before_it(seen: Seen) -> None:
 
 
 @needs_strace
-async def test_each_ack_of_one_device_comes_after_a_sync_of_its_own(tmp_path: Path) -> None:
-    seen = await traced(tmp_path, devices=1)
+@pytest.mark.parametrize("wait", ["loop", "thread"])
+async def test_each_ack_of_one_device_comes_after_a_sync_of_its_own(
+    tmp_path: Path, wait: str
+) -> None:
+    seen = await traced(tmp_path, 1, wait)
     assert len(seen.acks) == PUSHES
     check_each_ack_has_a_sync_before_it(seen)
     print(f"\none device: {len(seen.acks)} acks, {seen.syncs} syncs of the WAL")
 
 
 @needs_strace
-async def test_many_devices_share_a_sync_and_no_ack_comes_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", ["loop", "thread"])
+async def test_many_devices_share_a_sync_and_no_ack_comes_before_it(
+    tmp_path: Path, wait: str
+) -> None:
     devices = 20
-    seen = await traced(tmp_path, devices)
+    seen = await traced(tmp_path, devices, wait)
     assert sorted(seen.acks) == sorted(
         number * ID_SPACE + push
         for number in range(1, devices + 1)

@@ -24,8 +24,9 @@ def push_and_let_fold(data: Path, url: str, writer: Writer, until: int = PUSHES)
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize("wait", ["loop", "thread"])
 def test_what_is_acked_after_a_sync_failed_survives_a_power_cut(
-    tmp_path: Path, failing: int
+    tmp_path: Path, failing: int, wait: str
 ) -> None:
     """A fold's frames lie in the WAL, not synced on their own. The sync of the next commit fails:
     the commit is rolled back, and the kernel forgets that it had the fold's pages to write. The
@@ -36,7 +37,7 @@ def test_what_is_acked_after_a_sync_failed_survives_a_power_cut(
         pytest.skip(reason)
     data, trace, cut = tmp_path / "hub.db", tmp_path / "trace", tmp_path / "cut"
     writer = Writer()
-    with a_forked_hub(data, changes=FOLDS_AT_ONCE) as (hub, output):
+    with a_forked_hub(data, "--disk-wait", wait, changes=FOLDS_AT_ONCE) as (hub, output):
         url = wait_until_ready(output)
         push_and_let_fold(data, url, writer, 1)
         disk = Disk(tmp_path, data.name, f"{data.name}-wal")

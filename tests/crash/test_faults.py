@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.crash.faults import CALLS, ERRORS, walk
+from tests.crash.faults import CALLS, ERRORS, WAITS, walk
 from tests.crash.tracing import can_trace
 
 STRIDES: Final = {"fdatasync": 7, "pwrite64": 60, "ftruncate": 2}
@@ -18,12 +18,14 @@ STRIDES: Final = {"fdatasync": 7, "pwrite64": 60, "ftruncate": 2}
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("call", "error"), list(itertools.product(CALLS, ERRORS)))
-def test_nothing_acked_is_lost_whichever_call_fails(tmp_path: Path, call: str, error: str) -> None:
+@pytest.mark.parametrize(("call", "error", "wait"), list(itertools.product(CALLS, ERRORS, WAITS)))
+def test_nothing_acked_is_lost_whichever_call_fails(
+    tmp_path: Path, call: str, error: str, wait: str
+) -> None:
     if reason := can_trace(tmp_path):
         pytest.skip(reason)
     for for_ever in (False, True):
-        seen = list(walk(call, error, tmp_path, for_ever=for_ever, stride=STRIDES[call]))
+        seen = list(walk(call, error, tmp_path, for_ever=for_ever, stride=STRIDES[call], wait=wait))
         ends = Counter("ended" if one.ended else "went on" for one in seen)
         mode = "for ever" if for_ever else "once"
         print(f"\n{call}, {error}, {mode}: {len(seen)} faults, {dict(ends)}")

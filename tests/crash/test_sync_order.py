@@ -86,11 +86,15 @@ async def push_all(hub: HubProcess) -> None:
             group.create_task(push_one_by_one(hub, number))
 
 
-def test_each_ack_comes_after_a_sync_that_began_after_its_push_was_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", ["loop", "thread"])
+def test_each_ack_comes_after_a_sync_that_began_after_its_push_was_read(
+    tmp_path: Path, wait: str
+) -> None:
     if reason := can_trace(tmp_path):
         pytest.skip(reason)
     trace = tmp_path / "trace"
-    with a_hub_process(tmp_path / "hub.db", prefix=["strace", *OPTIONS, "-o", str(trace)]) as hub:
+    prefix = ["strace", *OPTIONS, "-o", str(trace)]
+    with a_hub_process(tmp_path / "hub.db", "--disk-wait", wait, prefix=prefix) as hub:
         asyncio.run(push_all(hub))
         assert hub.stop() == 0
     traced = list(calls(trace.read_text(errors="replace").splitlines()))

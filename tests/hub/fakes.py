@@ -106,8 +106,13 @@ class InlineExecutor:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    is_idle = True
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         await asyncio.sleep(0)
+        return work(self._connection)
+
+    def run_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return work(self._connection)
 
     async def close(self) -> None:

@@ -32,6 +32,13 @@ class Disk:
         loop.call_soon(self._run_next)
         return await future
 
+    @property
+    def is_idle(self) -> bool:
+        return not (self._units or self.held or self.mute)
+
+    def run_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return self._run(work)
+
     async def close(self) -> None:
         self.connection.close()
 

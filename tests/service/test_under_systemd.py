@@ -11,8 +11,8 @@ import socket
 import ssl
 import subprocess
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -29,6 +29,9 @@ from tests.crash.processes import a_device
 from tests.hub.fakes import create
 
 WATCHDOG = 1.5
+MOST_SAID = 20
+MOST_COMERS = 100
+"""Devices of a user who come again and again; a hub knows no more than a thousand of one."""
 
 
 @pytest.fixture
@@ -155,18 +158,27 @@ def test_a_loop_that_is_stuck_gives_no_sign_of_life(stand_in: StandIn) -> None:
         stand_in.wait_for("WATCHDOG")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@contextlib.contextmanager
+def hanging_disk(pid: int) -> Iterator[None]:
+    """Each fdatasync waits for 6 s, as on a disk that is stuck."""
+    slow = f"strace -f -qq -e trace=fdatasync -e inject=fdatasync:delay_enter=6s -p {pid}"
+    tracer = subprocess.Popen(slow.split(), stderr=subprocess.DEVNULL)
+    with ended(tracer):
+        traced = Path(f"/proc/{pid}/status")
+        while "TracerPid:\t0" in traced.read_text():
+            time.sleep(0.01)
+        yield
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@needs_strace
 def test_a_disk_that_hangs_gives_no_sign_of_life_though_the_loop_runs(stand_in: StandIn) -> None:
-    """Each fdatasync waits for 6 s, as on a disk that is stuck: the writer's thread is in it."""
+    """The writer's thread is in it."""
     with ended(stand_in.start(*serve(stand_in), watchdog=WATCHDOG)) as hub:
         stand_in.wait_for("READY")
-        slow = f"strace -f -qq -e trace=fdatasync -e inject=fdatasync:delay_enter=6s -p {hub.pid}"
-        tracer = subprocess.Popen(slow.split(), stderr=subprocess.DEVNULL)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(ended(tracer))
-            traced = Path(f"/proc/{hub.pid}/status")
-            while "TracerPid:\t0" in traced.read_text():
-                time.sleep(0.01)
+        with hanging_disk(hub.pid):
             asyncio.run(pushed(stand_in.url))
             while stand_in.hear(0.0):
                 pass
@@ -178,6 +190,23 @@ def test_a_disk_that_hangs_gives_no_sign_of_life_though_the_loop_runs(stand_in: 
             asyncio.run(shaken(stand_in.url))
         stand_in.wait_for("WATCHDOG")
     assert "no sign of life" in (stand_in.folder / "hub.log").read_text()
+
+
+@needs_strace
+def test_a_loop_that_waits_for_a_disk_that_hangs_gives_no_sign_of_life(stand_in: StandIn) -> None:
+    """So systemd starts it again, as it would with the writer's thread in it."""
+    flags = *serve(stand_in), "--disk-wait", "loop"
+    with ended(stand_in.start(*flags, watchdog=WATCHDOG)) as hub:
+        stand_in.wait_for("READY")
+        with hanging_disk(hub.pid), ThreadPoolExecutor(1) as aside:
+            pushing = aside.submit(lambda: asyncio.run(pushed(stand_in.url)))
+            said = iter(partial(stand_in.hear, WATCHDOG), None)
+            before_silence = list(itertools.islice(said, MOST_SAID))
+            assert len(before_silence) < MOST_SAID, (
+                "it is never silent for as long as systemd waits"
+            )
+            pushing.result(SECONDS)
+        stand_in.wait_for("WATCHDOG")
 
 
 async def pushed(url: str) -> None:
@@ -206,10 +235,13 @@ async def come_again_and_again(once: Callable[[], Awaitable[None]], stop: asynci
     return count
 
 
+comers = itertools.count()
+
+
 async def a_device_comes(url: str, **options: Any) -> None:
     """It is served, or told that the hub stops; it is not refused, nor cut off."""
     with suppress_goodbyes():
-        async with a_device(url, f"device-{uuid.uuid4()}", **options) as device:
+        async with a_device(url, f"device-{next(comers) % MOST_COMERS}", **options) as device:
             first = await device.hear()
             assert first["type"] == "welcome" or first["code"] == "shutting_down"
 

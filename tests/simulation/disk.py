@@ -47,6 +47,17 @@ class SlowDisk(Disk):
         self._begin()
         return await future
 
+    @property
+    def is_idle(self) -> bool:
+        return super().is_idle and not self._running
+
+    def run_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self.units += 1
+        try:
+            return super().run_here(work)
+        finally:
+            self._tell_synced()
+
     def _begin(self) -> None:
         if self._units and not self._running:
             self._running = True
@@ -56,11 +67,14 @@ class SlowDisk(Disk):
     def _work(self) -> None:
         self.units += 1
         self._run_next()
+        self._tell_synced()
+        self._running = False
+        self._begin()
+
+    def _tell_synced(self) -> None:
         if self._has_synced:
             self._has_synced = False
             self._synced()
-        self._running = False
-        self._begin()
 
     def _note(self, statement: str) -> None:
         if statement.startswith("PRAGMA synchronous"):

@@ -39,6 +39,9 @@ SIZES = (
     Sizes(1_000, 500, 150, 3, 8_000, 64, 64),
 )
 
+SHARE_OF_WAITING = 0.5
+"""Of seeds whose hub waits for its disk on the loop, at each commit that it may."""
+
 KEEPS = (
     Retention(),
     Retention(log_rows=4, held_log_rows=9, log_days=1, device_days=2, tombstone_days=5),
@@ -57,6 +60,7 @@ class Mood(NamedTuple):
     dangers: tuple[Danger, ...]
     weights: tuple[float, ...]
     courses: tuple[Course, ...]
+    waits_for_disk: bool
 
 
 def mood_of(chance: Random) -> Mood:
@@ -69,4 +73,5 @@ def mood_of(chance: Random) -> Mood:
         dangers=dangers,
         weights=tuple(danger.weight * chance.choice(STRENGTHS) for danger in dangers),
         courses=courses,
+        waits_for_disk=chance.random() < SHARE_OF_WAITING,
     )

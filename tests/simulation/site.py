@@ -12,6 +12,7 @@ from hub.auth import Grant
 from hub.errors import Unauthorized
 from hub.http.polling import Poll, poll
 from hub.limits import Limits
+from hub.server import HOLD_UPS
 from hub.store import copying
 from hub.store.ledger import Ledger, Rules
 from hub.store.retiring import Retiring
@@ -97,6 +98,8 @@ class WatchedStore(SqliteStore):
 
     def __init__(self, simulation: Simulation, *args: Any) -> None:
         super().__init__(*args)
+        if simulation.mood.waits_for_disk:
+            self._hold_ups = HOLD_UPS["loop"]()
         self._ledger = self.ledger_class(args[1], simulation)
         self._retiring = Retiring(self._ledger, self._write)
 

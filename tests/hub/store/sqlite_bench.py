@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 
 from hub.retention import Retention
 from hub.store.executor import Executor, OpenExecutor
+from hub.store.holdups import HoldUps
 from hub.store.interface import Store
-from hub.store.sqlite import SqliteStore
+from hub.store.sqlite import NEVER, SqliteStore
 from tests.hub.fakes import FakeClock, rules
 from tests.hub.store.bench import KEEPS, Bench
 
@@ -62,11 +63,18 @@ class SqliteBench(Bench):
     store: SqliteStore
 
     def __init__(
-        self, folder: Path, open_executor: OpenExecutor, *, folds: bool, keeps: Retention = KEEPS
+        self,
+        folder: Path,
+        open_executor: OpenExecutor,
+        *,
+        folds: bool,
+        keeps: Retention = KEEPS,
+        hold_ups: HoldUps = NEVER,
     ) -> None:
         super().__init__(folds=folds)
         self._folder = folder
         self._open_executor = open_executor
+        self._hold_ups = hold_ups
         self.clock = FakeClock()
         self._rules = rules(self.clock, retention=keeps)
         self._copies = itertools.count(1)
@@ -75,7 +83,7 @@ class SqliteBench(Bench):
 
     async def open(self) -> Store:
         self._connections.clear()
-        self.store = SqliteStore(self.path, self._rules, self._connect)
+        self.store = SqliteStore(self.path, self._rules, self._connect, hold_ups=self._hold_ups)
         await self.store.open()
         return self.store
 
