@@ -64,10 +64,8 @@ def read_history(log_id: str, continues: str | None, opened: int) -> History:
     return History(log_id, _continues.decode(continues) if continues else (), opened)
 
 
-def leftovers_of(outcome: Outcome) -> str | None:
-    """The `refused` column of a push; None if all of it is effective."""
-    if not outcome.differs:
-        return None
+def leftovers_of(outcome: Outcome) -> str:
+    """The `refused` column of a push of which not all is effective as it was sent."""
     effective = {diff.id for diff in outcome.diffs}
     ids = [name for name in outcome.ids if name not in effective]
     leftovers = Leftovers(outcome.lost, outcome.rejected, outcome.refused, ids)
