@@ -14,7 +14,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.crash import starts
-from tests.crash.faults import CALLS, ERRORS, WAITS, Seen, walk
+from tests.crash.faults import CALLS, ERRORS, Seen, walk
+from tests.crash.processes import WAITS
 from tests.crash.starts import STARTS, walk_starts
 from tests.crash.tracing import can_trace
 
@@ -87,7 +88,8 @@ def _rows(
     start = None if when == SERVING else STARTS[when](folder / when)
     waits = WAITS if start is None else ("",)
     for call, error, wait, for_ever in itertools.product(calls, ERRORS, waits, (False, True)):
-        task = progress.add_task(f"{when}: {call} {error} {wait}", total=None)
+        hub = f"{when}, {wait}" if wait else when
+        task = progress.add_task(f"{hub}: {call} {error}", total=None)
         walking: Iterator[Seen | starts.Seen]
         if start is not None:
             walking = walk_starts(start, call, error, folder, for_ever=for_ever, stride=stride)
@@ -101,7 +103,7 @@ def _rows(
             progress.advance(task)
         progress.update(task, total=len(seen))
         if seen:
-            yield _row(f"{when} {wait}", call, error, seen, for_ever=for_ever)
+            yield _row(hub, call, error, seen, for_ever=for_ever)
 
 
 def _row(

@@ -15,7 +15,6 @@ from tests.crash.writer import Went, Writer, check_file, wait_until_folded
 
 CALLS: Final = ("fdatasync", "pwrite64", "ftruncate")
 ERRORS: Final = ("EIO", "ENOSPC")
-WAITS: Final = ("loop", "thread")
 INJECTED: Final = "(INJECTED)"
 PUSHES: Final = 8
 MORE: Final = 3

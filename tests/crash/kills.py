@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from client import Device, World
 from tests.crash.forked import a_forked_hub, processes, wait_until_ready
+from tests.crash.processes import WAITS
 
 DEVICES: Final = ("phone", "laptop", "tablet")
 LEVEL_SECONDS: Final = 60.0
@@ -21,8 +22,6 @@ MOST_SECONDS: Final = 0.4
 SETTLED: Final = 0.7
 """In this part of the rounds all have begun to write; else they die on their way there."""
 FLAGS: Final = ("--log-level", "warning")
-WAITS: Final = ("loop", "thread")
-"""Where a hub waits for its disk."""
 EDIT_SECONDS: Final = 0.002
 """Between two edits, so that the devices are not only ahead of the hub."""
 

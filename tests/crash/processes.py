@@ -21,6 +21,8 @@ from tests.hub.fakes import Frame
 
 READY: Final = re.compile(r"ready (wss?://127\.0\.0\.1:(\d+)/sync) (https?://\S+)")
 START_SECONDS: Final = 30.0
+WAITS: Final = ("loop", "thread")
+"""Where a hub waits for its disk, for certain (`--disk-wait`)."""
 
 
 class HubProcess:

@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from tests.crash.hub_process import hub_process
+from tests.crash.processes import WAITS
 
 CALLS: Final = "fdatasync,fsync,write,writev,sendto,sendmsg"
 PUSHES: Final = 20
@@ -106,7 +107,7 @@ def check_each_ack_has_a_sync_before_it(seen: Seen) -> None:
 
 
 @needs_strace
-@pytest.mark.parametrize("wait", ["loop", "thread"])
+@pytest.mark.parametrize("wait", WAITS)
 async def test_each_ack_of_one_device_comes_after_a_sync_of_its_own(
     tmp_path: Path, wait: str
 ) -> None:
@@ -117,7 +118,7 @@ async def test_each_ack_of_one_device_comes_after_a_sync_of_its_own(
 
 
 @needs_strace
-@pytest.mark.parametrize("wait", ["loop", "thread"])
+@pytest.mark.parametrize("wait", WAITS)
 async def test_many_devices_share_a_sync_and_no_ack_comes_before_it(
     tmp_path: Path, wait: str
 ) -> None:

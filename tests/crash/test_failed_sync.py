@@ -8,7 +8,7 @@ import pytest
 
 from tests.crash.disk import CALLS, Disk
 from tests.crash.forked import FOLDS_AT_ONCE, a_forked_hub, wait_until_ready
-from tests.crash.processes import a_hub_process
+from tests.crash.processes import WAITS, a_hub_process
 from tests.crash.tracing import can_trace, traced
 from tests.crash.writer import Went, Writer, check_file, wait_until_folded
 
@@ -24,7 +24,7 @@ def push_and_let_fold(data: Path, url: str, writer: Writer, until: int = PUSHES)
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
-@pytest.mark.parametrize("wait", ["loop", "thread"])
+@pytest.mark.parametrize("wait", WAITS)
 def test_what_is_acked_after_a_sync_failed_survives_a_power_cut(
     tmp_path: Path, failing: int, wait: str
 ) -> None:

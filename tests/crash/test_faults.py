@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from tests.crash.faults import CALLS, ERRORS, WAITS, walk
+from tests.crash.faults import CALLS, ERRORS, walk
+from tests.crash.processes import WAITS
 from tests.crash.tracing import can_trace
 
 STRIDES: Final = {"fdatasync": 7, "pwrite64": 60, "ftruncate": 2}

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from tests.crash.processes import UPGRADE, HubProcess, a_hub_process, raw_frame
+from tests.crash.processes import UPGRADE, WAITS, HubProcess, a_hub_process, raw_frame
 from tests.crash.tracing import can_trace
 
 PUSHERS: Final = 20
@@ -86,7 +86,7 @@ async def push_all(hub: HubProcess) -> None:
             group.create_task(push_one_by_one(hub, number))
 
 
-@pytest.mark.parametrize("wait", ["loop", "thread"])
+@pytest.mark.parametrize("wait", WAITS)
 def test_each_ack_comes_after_a_sync_that_began_after_its_push_was_read(
     tmp_path: Path, wait: str
 ) -> None:
