@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from math import inf
 from typing import Final, NamedTuple
 
 import structlog
@@ -36,7 +37,7 @@ from hub.service.sockets import NO_SOCKETS, Sockets, check_loopback, sockets_fro
 from hub.service.starting import asking_for_time
 from hub.service.watchdog import Watchdog, patience_from
 from hub.settings import DiskWait, Settings
-from hub.store.holdups import HoldUps, Never, PaidBack
+from hub.store.holdups import HoldUps
 from hub.store.interface import Store
 from hub.store.ledger import Rules, bounds_of
 from hub.store.sqlite import SqliteStore
@@ -52,9 +53,9 @@ SHARE_OF_NEW: Final = 0.05
 """Of the time to stop, what those may take to become devices who were connecting just then."""
 
 HOLD_UPS: Final[Mapping[DiskWait, Callable[[], HoldUps]]] = {
-    "auto": PaidBack,
-    "loop": partial(PaidBack, trial=0.0, paid_back=0.0),
-    "thread": Never,
+    "auto": HoldUps,
+    "loop": partial(HoldUps, trial=0.0, paid_back=0.0),
+    "thread": partial(HoldUps, trial=inf),
 }
 """Where commits wait for the disk, by the operator's word."""
 

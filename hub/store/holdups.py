@@ -11,7 +11,7 @@ part in `PAID_BACK` of the time, and one that hangs for no longer than it hangs,
 
 from collections.abc import Callable, Sequence
 from time import monotonic, thread_time
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from hub.store.interface import Incoming
 
@@ -25,29 +25,11 @@ MOST_DIFFS: Final = 128
 """In a group that is decided on the loop: about a millisecond's worth."""
 
 
-class HoldUps(Protocol):
-    """Says where a commit may wait, and is told how long it did."""
+class HoldUps:
+    """Waits while the disk is swift, as the invariant above says; times in seconds.
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether the loop may wait for the disk now."""
-
-    def run(self, work: Callable[[], T]) -> T:
-        """Run a piece of work on the loop's thread, and see how long it was held up."""
-
-
-class Never:
-    """All work goes to the thread."""
-
-    may_wait = False
-
-    def run(self, work: Callable[[], T]) -> T:
-        """Run it all the same."""
-        return work()
-
-
-class PaidBack:
-    """Waits while the disk is swift, as the invariant above says; times in seconds."""
+    With an endless `trial` all work goes to the thread.
+    """
 
     def __init__(self, trial: float = TRIAL_SECONDS, paid_back: float = PAID_BACK) -> None:
         self._paid_back = paid_back

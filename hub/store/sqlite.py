@@ -9,6 +9,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,7 +24,7 @@ from hub.revoking import Revocation
 from hub.store import reading
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.executor import Executor, OpenExecutor, on_thread
-from hub.store.holdups import HoldUps, Never, is_short
+from hub.store.holdups import HoldUps, is_short
 from hub.store.interface import (
     Cursor,
     DeviceStanding,
@@ -49,7 +50,7 @@ from protocol.diffs import Held, Key
 from protocol.history import History
 
 T = TypeVar("T")
-NEVER: Final = Never()
+NEVER: Final = HoldUps(trial=inf)
 FOLD_SECONDS: Final = 0.5
 """How long objects may lie behind the log."""
 FOLD_ROWS: Final = 16_000

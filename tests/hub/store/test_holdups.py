@@ -11,7 +11,7 @@ import pytest
 from hub.store import holdups
 from hub.store.errors import StoreFailed
 from hub.store.executor import on_thread
-from hub.store.holdups import MOST_DIFFS, PAID_BACK, SHORT_SECONDS, TRIAL_SECONDS, PaidBack
+from hub.store.holdups import MOST_DIFFS, PAID_BACK, SHORT_SECONDS, TRIAL_SECONDS, HoldUps
 from hub.store.interface import Incoming
 from hub.store.sqlite import SqliteStore
 from tests.hub.fakes import create, rules, update
@@ -43,14 +43,14 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 def test_nothing_is_known_of_a_disk_when_a_store_opens(disk: Disk) -> None:
-    hold_ups = PaidBack()
+    hold_ups = HoldUps()
     assert not hold_ups.may_wait
     disk.now += TRIAL_SECONDS
     assert hold_ups.may_wait
 
 
 def test_a_swift_disk_is_waited_for_again_at_once(disk: Disk) -> None:
-    hold_ups = PaidBack(trial=0.0)
+    hold_ups = HoldUps(trial=0.0)
     for _commit in range(100):
         assert hold_ups.may_wait
         assert hold_ups.run(disk.work(waits=SHORT_SECONDS)) == "done"
@@ -58,7 +58,7 @@ def test_a_swift_disk_is_waited_for_again_at_once(disk: Disk) -> None:
 
 def test_what_the_disk_took_beyond_that_is_paid_back(disk: Disk) -> None:
     """A sync of half a second: for ten seconds the sockets wait for none."""
-    hold_ups = PaidBack(trial=0.0)
+    hold_ups = HoldUps(trial=0.0)
     hold_ups.run(disk.work(waits=0.5 + SHORT_SECONDS))
     disk.now += 0.5 * PAID_BACK - 0.001
     assert not hold_ups.may_wait
@@ -67,13 +67,13 @@ def test_what_the_disk_took_beyond_that_is_paid_back(disk: Disk) -> None:
 
 
 def test_what_a_commit_computes_is_no_hold_up(disk: Disk) -> None:
-    hold_ups = PaidBack(trial=0.0)
+    hold_ups = HoldUps(trial=0.0)
     hold_ups.run(disk.work(computes=0.1))
     assert hold_ups.may_wait
 
 
 def test_a_commit_that_fails_late_is_paid_back_all_the_same(disk: Disk) -> None:
-    hold_ups = PaidBack(trial=0.0)
+    hold_ups = HoldUps(trial=0.0)
 
     def fail() -> None:
         disk.work(waits=1.0)()
@@ -108,7 +108,7 @@ async def opened(path: Path, where: Where, **changes: Any) -> SqliteStore:
         await executor.run(lambda connection: connection.set_trace_callback(where.note))
         return executor
 
-    hold_ups = PaidBack(trial=0.0, paid_back=0.0)
+    hold_ups = HoldUps(trial=0.0, paid_back=0.0)
     store = SqliteStore(path / "hub.db", rules(**changes), connecting, hold_ups=hold_ups)
     await store.open()
     where.threads.clear()
