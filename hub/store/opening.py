@@ -3,10 +3,17 @@
 import sqlite3
 from pathlib import Path
 
+from hub.process import step_back
 from hub.progress import Progress
 from hub.store.schema import check, connect, prepare
 from hub.store.upgrade import upgrade
 from hub.store.wal import kept_open, sync_names, write_again
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a file for reading, on a thread that lets others go first."""
+    step_back()
+    return connect(path, "ro")
 
 
 def connect_writer(path: Path, now: int, progress: Progress) -> sqlite3.Connection:

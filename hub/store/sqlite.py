@@ -39,11 +39,11 @@ from hub.store.interface import (
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
 from hub.store.moving import Moving
-from hub.store.opening import connect_writer
+from hub.store.opening import connect_reader, connect_writer
 from hub.store.retention import hasten
 from hub.store.retiring import Retiring
 from hub.store.revocations import erase, read, write
-from hub.store.schema import connect, sizes_of
+from hub.store.schema import sizes_of
 from hub.store.versions import check_sqlite
 from hub.store.wal import SyncWatch, kept_open
 from protocol.diffs import Held, Key
@@ -109,7 +109,7 @@ class SqliteStore:
             open_writer = partial(connect_writer, self._path, now, progress)
             self._writer = await self._open_executor(open_writer)
             opened.push_async_callback(self._close_writer)
-            self._reader = await self._open_executor(partial(connect, self._path, "ro"))
+            self._reader = await self._open_executor(partial(connect_reader, self._path))
             opened.push_async_callback(self._reader.close)
             await self._catch_up()
             self._opened = opened.pop_all()
