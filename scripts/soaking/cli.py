@@ -114,8 +114,8 @@ def _print(found: Soak) -> None:
 def _growth_row(name: str, found: Soak) -> list[str]:
     bound = next(each for each in BOUNDS if each.name == name)
     figures = [_figure(name, each) for each in (found.start, found.largest, found.end)]
-    allowed = _shown(name, bound.most(found.start))
-    return [bound.words, *figures, allowed, "ok" if bound.holds(found.start, found.end) else "GREW"]
+    allowed = _shown(name, found.most(bound))
+    return [bound.words, *figures, allowed, "GREW" if found.grew(bound) else "ok"]
 
 
 def _figure(name: str, reading: Reading) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from hub.store.memory import MAX_USERS
 from scripts.soaking.devices import Account
 from scripts.soaking.reading import Reading
 
@@ -12,26 +13,25 @@ MIB: Final = 1024 * 1024
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """How much more of something there may be at the end: a part of it, and so much."""
+    """How much more of something there may be at the end: a part of it, so much, and for users."""
 
     name: str
     words: str
     share: float = 0.0
     more: int = 0
+    a_user: int = 0
+    """For each who came for the first time: the store keeps 20,000 whom it has seen."""
 
-    def most(self, start: Reading) -> int:
-        """The most that is no growth."""
+    def most(self, start: Reading, users: int) -> int:
+        """The most that is no growth, if so many users were new."""
         before: int = getattr(start, self.name)
-        return int(before * (1 + self.share)) + self.more
-
-    def holds(self, start: Reading, end: Reading) -> bool:
-        """Whether it did not grow."""
-        return bool(getattr(end, self.name) <= self.most(start))
+        return int(before * (1 + self.share)) + self.more + self.a_user * min(users, MAX_USERS)
 
 
 BOUNDS: Final[Sequence[Bound]] = (
     Bound("tasks", "tasks"),
-    Bound("objects", "Python objects", share=0.02, more=2_000),
+    # Of a user with a device and an object that is folded 4.9 are counted.
+    Bound("objects", "Python objects", share=0.02, more=2_000, a_user=5),
     Bound("threads", "threads"),
     Bound("files", "file descriptors"),
     # What the allocators keep for the next burst comes and goes by some MiB.
@@ -58,14 +58,21 @@ class Soak(msgspec.Struct, frozen=True):
         """All that is not as it must be, in words."""
         return [*self._growth(), *self._losses()]
 
+    def most(self, bound: Bound) -> int:
+        """The most that there may be of something at the end."""
+        return bound.most(self.start, self.account.visitors)
+
+    def grew(self, bound: Bound) -> bool:
+        """Whether there is more."""
+        return bool(getattr(self.end, bound.name) > self.most(bound))
+
     def _growth(self) -> Iterator[str]:
-        for bound in BOUNDS:
-            if not bound.holds(self.start, self.end):
-                before, after = (getattr(each, bound.name) for each in (self.start, self.end))
-                yield (
-                    f"{bound.words} grew from {before:,} to {after:,}, "
-                    f"and {bound.most(self.start):,} would be none"
-                )
+        for bound in filter(self.grew, BOUNDS):
+            before, after = (getattr(each, bound.name) for each in (self.start, self.end))
+            yield (
+                f"{bound.words} grew from {before:,} to {after:,}, "
+                f"and {self.most(bound):,} would be none"
+            )
 
     def _losses(self) -> Iterator[str]:
         if self.faults:

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from websockets.uri import parse_uri
 
+from hub.store.memory import MAX_USERS
 from scripts.loading.faults import Faults, LoadError
 from scripts.loading.pushes import templates
 from scripts.loading.servers import started
@@ -163,14 +164,16 @@ def test_an_ack_that_was_not_owed_or_says_that_something_was_lost_is_a_fault() -
     assert (faults.count, writer.unacked) == (2, {})
 
 
-def a_soak(end: Reading, pushed: int = 9, acked: int = 9, faults: int = 0) -> Soak:
-    account = Account(pushed=pushed, acked=acked)
+def a_soak(
+    end: Reading, pushed: int = 9, acked: int = 9, faults: int = 0, visitors: int = 3
+) -> Soak:
+    account = Account(pushed=pushed, acked=acked, visitors=visitors)
     return Soak(1.0, 500.0, START, largest_of([START, end]), end, account, faults, ["it fell"])
 
 
 @pytest.mark.parametrize("bound", BOUNDS, ids=lambda bound: bound.name)
 def test_each_figure_may_grow_up_to_its_bound_and_no_further(bound: Any) -> None:
-    most = bound.most(START)
+    most = bound.most(START, 3)
 
     assert a_soak(msgspec.structs.replace(START, **{bound.name: most})).troubles == []
     (trouble,) = a_soak(msgspec.structs.replace(START, **{bound.name: most + 1})).troubles
@@ -178,9 +181,22 @@ def test_each_figure_may_grow_up_to_its_bound_and_no_further(bound: Any) -> None
 
 
 def test_no_task_no_thread_and_no_file_may_be_left() -> None:
-    exact = {bound.name for bound in BOUNDS if bound.most(START) == getattr(START, bound.name)}
+    exact = {bound.name for bound in BOUNDS if bound.most(START, 9) == getattr(START, bound.name)}
 
     assert exact == {"tasks", "threads", "files"}
+
+
+def test_users_whom_the_hub_keeps_are_no_growth_up_to_as_many_as_it_keeps() -> None:
+    """Ten minutes had 468 visitors, each a new user, and ended with "Python objects grew"."""
+
+    def grown(visitors: int, objects: int) -> bool:
+        end = msgspec.structs.replace(START, objects=objects)
+        return bool(a_soak(end, visitors=visitors).troubles)
+
+    allowed = 10_000 * 102 // 100 + 2_000
+    assert not grown(468, allowed + 468 * 5)
+    assert grown(468, allowed + 468 * 5 + 1)
+    assert grown(10**6, allowed + MAX_USERS * 5 + 1)
 
 
 def test_a_push_without_an_ack_and_a_fault_are_troubles() -> None:
