@@ -18,7 +18,14 @@ from scripts.loading.rounds import TICKS, Load, Round, run_round
 from scripts.loading.servers import Server, pin, started
 from scripts.loading.stopping import run_until_stopped
 
-_TARGETS = {"relay": ("relay",), "hub": ("hub",), "both": ("relay", "hub")}
+_TARGETS = {
+    "relay": ("relay",),
+    "floor": ("floor",),
+    "hub": ("hub",),
+    "both": ("relay", "hub"),
+    "all": ("relay", "floor", "hub"),
+}
+"""The floor is the relay with one write and one sync for each group: any durable ack costs that."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -48,7 +55,7 @@ def _checked_url(_: click.Context, __: click.Parameter, url: str | None) -> str 
     "--against",
     type=click.Choice(list(_TARGETS)),
     default="both",
-    help="What to start and measure.",
+    help="What to start and measure; the floor is the relay that syncs, and does nothing more.",
 )
 @click.option("--users", type=click.IntRange(1, 5_000), default=50)
 @click.option("--devices", type=click.IntRange(1, 50), default=2, help="Of each user; one writes.")

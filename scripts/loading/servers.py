@@ -65,6 +65,8 @@ def command(name: str, folder: Path, programs: Path = _BESIDE_PYTHON) -> list[st
     """
     if name == "relay":
         return [sys.executable, str(_SCRIPTS / "relay"), "--port", "0"]
+    if name == "floor":
+        return [*command("relay", folder), "--journal", str(folder / "floor.journal")]
     if name == "afternoon":
         data = str(folder / "afternoon.db")
         return [sys.executable, str(_SCRIPTS / "afternoon"), "--port", "0", "--data", data]

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -395,10 +396,10 @@ async def test_sigterm_stops_the_load_and_the_server_that_it_started() -> None:
 
 
 @contextlib.asynccontextmanager
-async def relay_here(**options: Any) -> AsyncIterator[Server]:
+async def relay_here(journal: relay.Journal | None = None, **options: Any) -> AsyncIterator[Server]:
     """The relay in this process, so that a test can spoil it."""
     settings = serving.OPTIONS | {"ping_interval": None} | options
-    async with serve(relay.Relay().converse, "127.0.0.1", 0, **settings) as server:
+    async with serve(relay.Relay(journal).converse, "127.0.0.1", 0, **settings) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         yield Server("relay", f"ws://127.0.0.1:{port}/sync")
 
@@ -425,6 +426,42 @@ async def test_a_relay_that_does_right_has_no_errors() -> None:
     assert (found.errors, found.first_errors) == (0, [])
     assert found.deliveries == 2 * found.pushes > 0
     assert len(ticks) == rounds.TICKS
+
+
+async def test_the_floor_hands_out_what_it_has_written_and_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round its journal more than once; every push is in a write, and behind that in a sync."""
+    journal = relay.Journal(tmp_path / "journal")
+    written, synced, handed_out = bytearray(), 0, 0
+    pwrite, sync = os.pwrite, os.fdatasync
+
+    def write(handle: int, data: bytes, at: int) -> int:
+        written.extend(data + b"\n")
+        assert at + len(data) <= relay.JOURNAL_BYTES
+        return pwrite(handle, data, at)
+
+    def count_sync(handle: int) -> None:
+        nonlocal synced
+        sync(handle)
+        synced = written.count(b"\n")
+
+    def count_broadcast(sockets: Iterable[ServerConnection], message: str) -> None:
+        nonlocal handed_out
+        handed_out += '"type":"changes"' in message
+        assert handed_out <= synced
+        broadcast(sockets, message)
+
+    monkeypatch.setattr(relay, "JOURNAL_BYTES", 20_000)
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "fdatasync", count_sync)
+    monkeypatch.setattr(relay, "broadcast", count_broadcast)
+    async with relay_here(journal) as server:
+        found = await run_round(server, SMALL, lambda: None)
+    assert (found.errors, found.first_errors) == (0, [])
+    assert found.pushes > 0
+    assert handed_out == synced >= found.pushes
+    assert len(written) > relay.JOURNAL_BYTES
 
 
 async def test_pings_of_the_server_are_answered() -> None:
