@@ -8,13 +8,15 @@ little go first, once: their group is short, and they need not wait for his.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from functools import partial
 from time import monotonic
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
 
 from hub.counts import Counts
+from hub.gate import Gate
 from hub.store.errors import StoreFailed
 from hub.store.interface import Store, Stored
 from hub.user import User, Waiting
@@ -36,13 +38,6 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
     run: Sequence[Waiting]
 
 
-class Committed(NamedTuple):
-    """A group that was committed: what became of each push; None if the store failed."""
-
-    turns: Sequence[Turn]
-    stored: Sequence[Stored | None] | None
-
-
 class Onlooker(Protocol):
     """Somebody who looks on at what is stored. Nobody waits for an onlooker, and none may fail."""
 
@@ -58,9 +53,10 @@ class GroupCommit:
     out beside the next one's sync made groups of half the size, and cost more than it hid.
     """
 
-    def __init__(self, store: Store, counts: Counts) -> None:
+    def __init__(self, store: Store, counts: Counts, gate: Gate) -> None:
         self._store = store
         self._counts = counts
+        self._gate = gate
         self.onlookers: dict[Onlooker, None] = {}
         self._line: dict[User, None] = {}
         self._let_others_go: set[User] = set()
@@ -92,7 +88,7 @@ class GroupCommit:
     async def _go_round(self) -> None:
         turns = list(self._take_turns())
         if turns:
-            self._hand_out(await self._commit(turns))
+            await self._commit(turns)
         if not self._line:
             self._idle.set()
 
@@ -127,30 +123,53 @@ class GroupCommit:
         self._something_waits.set()
         return [user for user in line if user not in much]
 
-    async def _commit(self, turns: Sequence[Turn]) -> Committed:
+    async def _commit(self, turns: Sequence[Turn]) -> None:
+        """Have a group stored, and handed out meanwhile: the gate opens when it is durable."""
         group = [waiting.incoming for turn in turns for waiting in turn.run]
         began = monotonic()
         try:
-            return Committed(turns, await self._store.commit(group))
+            stored = await self._store.commit(group, partial(self._hand_out, turns))
+            self._gate.open()
         except StoreFailed as error:
             logger.warning("commit failed", error=str(error))
-            return Committed(turns, None)
+            self._fail(turns)
+            return
         finally:
+            self._gate.drop()  # After a bug, too: who is parted with then is told so.
             self._counts.commit_seconds.add(monotonic() - began)
+        self._settle(turns, stored)
 
-    def _hand_out(self, group: Committed) -> None:
-        """Hand a group out, and count it when nobody waits for that."""
+    def _hand_out(self, turns: Sequence[Turn], stored: Sequence[Stored | None]) -> None:
         began = monotonic()
-        _hand_out(group)
-        now = monotonic()
-        run = [waiting for turn in group.turns for waiting in turn.run]
-        if group.stored is None:
-            self._counts.failed += len(run)
-        elif run:
-            self._counts.broadcast_seconds.add(now - began)
-            self._counts.handed_out(run, group.stored, now)
+        self._gate.shut()
+        _hand_out(turns, stored)
+        self._counts.broadcast_seconds.add(monotonic() - began)
+
+    def _fail(self, turns: Sequence[Turn]) -> None:
+        """Nothing was stored, or nobody knows: devices come back, and push again."""
+        if self._gate.held is not None:
+            self._gate.drop()
+            for turn in turns:
+                turn.user.part()
+        for turn in turns:
+            for waiting in turn.run:
+                turn.user.forget(waiting.pusher)
+                waiting.pusher.failed(waiting)
+            turn.user.lock.release()
+            self._counts.failed += len(turn.run)
+
+    def _settle(self, turns: Sequence[Turn], stored: Sequence[Stored | None]) -> None:
+        """Tell those who pushed, and count, when no device waits for that."""
+        now, each = monotonic(), iter(stored)
+        for turn in turns:
+            for waiting in turn.run:
+                waiting.pusher.settled(waiting, next(each))
+            turn.user.lock.release()
+        run = [waiting for turn in turns for waiting in turn.run]
+        if run:
+            self._counts.handed_out(run, stored, now)
             for onlooker in self.onlookers:
-                onlooker.hear(run, group.stored)
+                onlooker.hear(run, stored)
 
 
 async def _let_arrive() -> None:
@@ -159,14 +178,8 @@ async def _let_arrive() -> None:
         await asyncio.sleep(0)
 
 
-def _hand_out(group: Committed) -> None:
-    stored = iter(group.stored) if group.stored is not None else None
-    for turn in group.turns:
-        user = turn.user
+def _hand_out(turns: Sequence[Turn], stored: Sequence[Stored | None]) -> None:
+    each = iter(stored)
+    for turn in turns:
         for waiting in turn.run:
-            if stored is None:
-                user.forget(waiting.pusher)
-                waiting.pusher.failed(waiting)
-            else:
-                user.hand_out(waiting, next(stored))
-        user.lock.release()
+            turn.user.hand_out(waiting, next(each))

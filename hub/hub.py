@@ -22,6 +22,7 @@ from hub.door import Door
 from hub.endless import Endless
 from hub.exports import Line
 from hub.forwarded import NO_PROXIES, Proxies
+from hub.gate import Gate
 from hub.limits import Limits
 from hub.link import Link
 from hub.rates import NO_RATES, Buckets, Rates
@@ -62,7 +63,8 @@ class Hub:
         self.rates = rates
         self.now = now
         self.counts = Counts()
-        self.commits = GroupCommit(store, self.counts)
+        self.gate = Gate()
+        self.commits = GroupCommit(store, self.counts, self.gate)
         buckets = Buckets(rates.user_rate, rates.user_burst)
         self.users = Users(store, self.commits.submit, buckets)
         self.addresses = Addresses(limits, rates, proxies)

@@ -251,6 +251,7 @@ def listener_for(hub: Hub, settings: Settings, identity: Identity | None = None)
     return Listener(
         hub.serve,
         terms_of(settings),
+        hub.gate,
         hub.addresses,
         hub.counts.refused_handshake,
         max_handshakes=limits.max_ungreeted,

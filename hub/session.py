@@ -38,7 +38,7 @@ from hub.revoking import TurnedAway
 from hub.states import TRANSITIONS, Event, State
 from hub.store.errors import StoreFailed
 from hub.store.interface import DeviceStanding, Incoming, Store, Stored
-from hub.user import User, Users, Waiting
+from hub.user import STORE_FAILED, User, Users, Waiting
 from protocol import closing
 from protocol.closing import Closing
 from protocol.errors import BadMessage
@@ -138,7 +138,7 @@ class Session:
         except Refusal as refusal:
             self._refuse(refusal)
         except StoreFailed:
-            self.end(closing.SERVER_BUSY, "the store failed; try again later")
+            self.end(closing.SERVER_BUSY, STORE_FAILED)
         finally:
             if not self.is_closed:
                 logger.info("gone", **self.who)
@@ -374,7 +374,7 @@ class Session:
 
     def failed(self, _waiting: Waiting, /) -> None:
         """A push of this session could not be stored; the device will send it again."""
-        self.end(closing.SERVER_BUSY, "the store failed; try again later")
+        self.end(closing.SERVER_BUSY, STORE_FAILED)
 
     def _send(self, frame: bytes) -> None:
         if not self.is_closed:
@@ -425,7 +425,7 @@ class Session:
         try:
             await catch_up(self, user, services.store, services.limits, began)
         except StoreFailed:
-            self.end(closing.SERVER_BUSY, "the store failed; try again later")
+            self.end(closing.SERVER_BUSY, STORE_FAILED)
         except Exception:
             # A bug ends one connection; unseen, it would leave the device waiting for its pages.
             logger.exception("catch-up failed", user=user.name, device=self.device)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -20,8 +20,12 @@ from hub.lock import UserLock
 from hub.rates import Bucket, Buckets
 from hub.states import State
 from hub.store.interface import Incoming, Store, Stored
+from protocol import closing
 from protocol.closing import Closing
 from protocol.history import History
+
+STORE_FAILED: Final = "the store failed; try again later"
+"""What a device is told whose connection ends for that."""
 
 
 class Pusher(Protocol):
@@ -178,21 +182,28 @@ class User:
     def hand_out(self, waiting: Waiting, stored: Stored | None) -> None:
         """Tell every live device what was just stored; under the lock, in the order of clocks.
 
-        Neither the ack nor the pusher still being there is needed for the others to hear of it.
+        Neither the ack nor the pusher still being there is needed for the others to hear of it, and
+        they hear of it first: for them it is news.
         """
         if stored is not None:
             self.head = stored.clock
             self._broadcast(waiting.pusher, stored)
-        waiting.pusher.settled(waiting, stored)
 
     def _broadcast(self, pusher: Pusher, stored: Stored) -> None:
-        frame = b""
+        frame, own = b"", None
         for receiver in tuple(self.live.values()):
             if receiver is pusher:
-                receiver.acknowledge(stored)
+                own = receiver
             else:
                 frame = frame or changes_frame(stored)
                 receiver.hear(stored.clock, frame)
+        if own is not None:
+            own.acknowledge(stored)
+
+    def part(self) -> None:
+        """Let every live device go: of what was handed out to it, it has heard nothing."""
+        for receiver in tuple(self.live.values()):
+            receiver.end(closing.SERVER_BUSY, STORE_FAILED)
 
     def _on_free(self) -> None:
         if self.waiting:

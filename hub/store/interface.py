@@ -128,6 +128,14 @@ class Sizes(NamedTuple):
     free: int
 
 
+Meanwhile = Callable[[Sequence[Stored | None]], None]
+"""What is done with a group while the disk still writes it."""
+
+
+def nothing(_stored: Sequence[Stored | None]) -> None:
+    """Nobody has anything to do meanwhile."""
+
+
 class Store(Protocol):
     """One hub's data. Every method that waits raises `StoreFailed`.
 
@@ -156,11 +164,17 @@ class Store(Protocol):
     async def device(self, user: str, name: str) -> DeviceStanding:
         """How a device stands; one never seen has all zeros."""
 
-    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
+    async def commit(
+        self, group: Sequence[Incoming], meanwhile: Meanwhile = nothing
+    ) -> Sequence[Stored | None]:
         """Decide and store these pushes, in this order, in one durable transaction.
 
         None stands for a push that was stored before. When this returns, all of it survives a
-        power cut; when it raises, nothing of it was stored.
+        power cut; when it raises, nothing of it was stored, or, with SyncFailed, nobody knows.
+
+        `meanwhile` is told what will be stored, perhaps while the disk still writes, once, and
+        behind it nobody else goes on before this returns or raises. Nothing of what it makes
+        may leave the process before this has returned.
         """
 
     async def log(self, user: str, after: int, max_bytes: int) -> Sequence[Stored]:

@@ -185,10 +185,10 @@ class Ledger:
         )
 
     def commit(
-        self, group: Sequence[Incoming], connection: sqlite3.Connection
+        self, group: Sequence[Incoming], connection: sqlite3.Connection, *, syncs: bool = True
     ) -> Sequence[Stored | None]:
-        """Decide and append pushes in one durable transaction."""
-        with self._transaction(connection) as memory:
+        """Decide and append pushes in one transaction, durable if it syncs."""
+        with self._transaction(connection, "FULL" if syncs else "NORMAL") as memory:
             page = LogPage(connection, self._rules.now())
             stored = [self._store(incoming, memory, page) for incoming in group]
             page.write()
@@ -372,7 +372,7 @@ class Ledger:
             raise
 
     def _set_synchronous(self, synchronous: str, connection: sqlite3.Connection) -> None:
-        """Invariant: a commit begins with FULL, whatever became of what set it otherwise."""
+        """Invariant: a transaction begins with its own, whatever became of what set another."""
         if self._synchronous != synchronous:
             self._synchronous = ""
             connection.execute(f"PRAGMA synchronous = {synchronous}")

@@ -30,11 +30,13 @@ from hub.store.interface import (
     DeviceStanding,
     Imported,
     Incoming,
+    Meanwhile,
     Page,
     Sizes,
     StoreCounts,
     Stored,
     UserStanding,
+    nothing,
 )
 from hub.store.ledger import Ledger, Rules
 from hub.store.lock import FileLock
@@ -45,7 +47,7 @@ from hub.store.retiring import Retiring
 from hub.store.revocations import erase, read, write
 from hub.store.schema import sizes_of
 from hub.store.versions import check_sqlite
-from hub.store.wal import SyncWatch, kept_open
+from hub.store.wal import SyncWatch, WalFile, kept_open
 from protocol.diffs import Held, Key
 from protocol.history import History
 
@@ -112,6 +114,8 @@ class SqliteStore:
             self._reader = await self._open_executor(partial(connect_reader, self._path))
             opened.push_async_callback(self._reader.close)
             await self._catch_up()
+            self._wal = WalFile(self._path)
+            opened.callback(self._wal.close)
             self._opened = opened.pop_all()
         self._tasks.start(self._keep_folding(), "fold")
         self._tasks.start(self._retiring.run(), "retire")
@@ -162,13 +166,28 @@ class SqliteStore:
         """How a device stands; one never seen has all zeros."""
         return await self._write(partial(self._ledger.device, user, name))
 
-    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
+    async def commit(
+        self, group: Sequence[Incoming], meanwhile: Meanwhile = nothing
+    ) -> Sequence[Stored | None]:
         """Decide and store these pushes, in this order, in one durable transaction."""
-        work = partial(self._ledger.commit, group)
-        stored = await (self._write_soon(work) if is_short(group) else self._write(work))
+        if is_short(group) and self._may_wait:
+            stored = self._wait_for(partial(self._commit_here, group, meanwhile))
+        else:
+            stored = await self._write(partial(self._ledger.commit, group))
+            meanwhile(stored)
         self._behind.set()
         if self._is_full or self._ledger.has_large or self._ledger.wal_is_long:
             self._pressed.set()
+        return stored
+
+    def _commit_here(
+        self, group: Sequence[Incoming], meanwhile: Meanwhile, connection: sqlite3.Connection
+    ) -> Sequence[Stored | None]:
+        """Commit on the loop's thread, which has other work while the disk writes."""
+        stored = self._ledger.commit(group, connection, syncs=False)
+        self._wal.begin_to_write()
+        meanwhile(stored)
+        self._wal.sync()
         return stored
 
     async def log(self, user: str, after: int, max_bytes: int) -> Sequence[Stored]:
@@ -269,15 +288,15 @@ class SqliteStore:
         with self._giving_up():
             return await self._writer.run(partial(self._syncs.run, work))
 
-    async def _write_soon(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do a short piece of work, on the loop's thread if it may wait for the disk now."""
-        if self._hold_ups.may_wait and self._writer.is_idle:
-            return self._hold_ups.run(partial(self._write_here, work))
-        return await self._write(work)
+    @property
+    def _may_wait(self) -> bool:
+        """Whether the loop's thread may do a short piece of work, and wait for the disk."""
+        return self._hold_ups.may_wait and self._writer.is_idle
 
-    def _write_here(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _wait_for(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._giving_up():
-            return self._writer.run_here(partial(self._syncs.run, work))
+            here = partial(self._writer.run_here, partial(self._syncs.run, work))
+            return self._hold_ups.run(here)
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[None]:
@@ -298,7 +317,10 @@ class SqliteStore:
         def read(connection: sqlite3.Connection) -> T:
             return work(connection, reading.user_no(connection, user))
 
-        return await _run(self._reader, partial(reading.in_one_read, read=read))
+        found = await _run(self._reader, partial(reading.in_one_read, read=read))
+        if self._syncs.has_failed:  # It may be of a commit that was yet to be synced.
+            raise SyncFailed
+        return found
 
     @property
     def _is_full(self) -> bool:
@@ -341,7 +363,8 @@ class SqliteStore:
 
     async def _fold_step(self, row: int) -> bool:
         """Fold some users who were behind at this row; whether there are more of them."""
-        more = await self._write_soon(partial(self._ledger.fold, row))
+        fold = partial(self._ledger.fold, row)
+        more = self._wait_for(fold) if self._may_wait else await self._write(fold)
         if self._ledger.wal_is_long:
             await self._write(self._ledger.checkpoint)
         await asyncio.sleep(0)  # A step on the loop's thread waits for nobody: let others go now.

@@ -17,12 +17,16 @@ import structlog
 
 from hub.store.errors import StoreFailed, SyncFailed
 from hub.store.schema import connect
+from hub.store.writeout import begin_to_write
 
 T = TypeVar("T")
 LONG_WAL: Final = 600 * 2**20
 """Bytes of a WAL that Litestream would have cut (at about 500 MB by its defaults)."""
 COPY_BYTES: Final = 64 * 1024
 _SYNC_ERRORS: Final = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+
+_sync_data: Final = getattr(os, "fdatasync", os.fsync)
+"""As SQLite syncs, too."""
 
 logger: Final = structlog.get_logger("store")
 
@@ -47,11 +51,46 @@ class SyncWatch:
             raise SyncFailed
         try:
             return work(connection)
+        except SyncFailed:
+            self.has_failed = True
+            raise
         except (sqlite3.Error, StoreFailed) as error:
             if not is_failed_sync(error):
                 raise
             self.has_failed = True
             raise SyncFailed from error
+
+
+class WalFile:
+    """The WAL of a file that is being served, for a sync in two parts.
+
+    The first has the disk begin, the second waits until all that SQLite wrote there by then lasts.
+    SQLite keeps to one WAL, which it writes over and never replaces, until the last connection to
+    its file is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path.with_name(path.name + "-wal"), os.O_RDWR)
+
+    def begin_to_write(self) -> None:
+        """Have the disk begin, where it can be asked to; nothing is sure of that alone."""
+        begin_to_write(self._handle)
+
+    def sync(self) -> None:
+        """Wait until it is on the disk.
+
+        Raises:
+            SyncFailed: nobody knows whether it is.
+
+        """
+        try:
+            _sync_data(self._handle)
+        except OSError as error:
+            raise SyncFailed from error
+
+    def close(self) -> None:
+        """Leave the file."""
+        os.close(self._handle)
 
 
 def write_again(connection: sqlite3.Connection, path: Path) -> None:

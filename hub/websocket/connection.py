@@ -24,6 +24,8 @@ try:
 except ImportError:  # an installation without the compiled part
     from websockets.utils import apply_mask
 
+from hub.gate import Gate
+
 Message: TypeAlias = str | bytes
 """What a device sent: text, or bytes where the frame was binary."""
 
@@ -64,7 +66,7 @@ class WebSocketLink(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_drained", "_ended", "_fragments", "_gone", "_is_open", "_listener",
+        "_drained", "_ended", "_fragments", "_gate", "_gone", "_is_open", "_listener",
         "_max_bytes", "_missing", "_news", "_paused", "_protocol", "_rest", "_sent", "_transport",
         "_waiting", "address", "came", "context", "heard", "is_full",
     )  # fmt: skip
@@ -75,12 +77,14 @@ class WebSocketLink(asyncio.Protocol):
         protocol: Protocol,
         send_buffer_bytes: int,
         peer: Peer,
+        gate: Gate,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.heard = True
         self.context = contextvars.copy_context()
         self.address, self.came = peer
         self._transport = transport
+        self._gate = gate
         self._protocol = protocol if protocol.extensions else None
         self._max_bytes = protocol.max_message_size or 0
         self._is_open = True
@@ -116,7 +120,7 @@ class WebSocketLink(asyncio.Protocol):
         if not self._is_open:
             return
         if self._protocol is None:
-            self._transport.write(text_frame(frame))
+            self._write(text_frame(frame))
         else:
             self._protocol.send_text(frame)
             self._follow(self._protocol)
@@ -125,7 +129,7 @@ class WebSocketLink(asyncio.Protocol):
         """Send text frames in this order, in one write where nothing is to be done to them."""
         if self._protocol is None and self._is_open:
             self._sent += sum(map(len, frames))
-            self._transport.write(b"".join(map(text_frame, frames)))
+            self._write(b"".join(map(text_frame, frames)))
             return
         for frame in frames:
             self.send(frame)
@@ -181,7 +185,7 @@ class WebSocketLink(asyncio.Protocol):
     def ping(self) -> None:
         """Ask the peer whether it is there."""
         if self._is_open:
-            self._transport.write(_EMPTY_PING)
+            self._write(_EMPTY_PING)
 
     # The transport's side
 
@@ -334,7 +338,7 @@ class WebSocketLink(asyncio.Protocol):
         """Send what the library has to say, and go where it goes; forget it if it has no more."""
         for data in protocol.data_to_send():
             if data:
-                self._transport.write(data)
+                self._write(data)
             else:
                 self._end()
                 self._send_eof()
@@ -342,6 +346,13 @@ class WebSocketLink(asyncio.Protocol):
         is_between_messages = protocol.current_size is None and not self._missing
         if self._is_open and is_between_messages and not protocol.extensions:
             self._protocol = None
+
+    def _write(self, data: bytes) -> None:
+        held = self._gate.held
+        if held is None:
+            self._transport.write(data)
+        else:
+            held.append((self._transport, data))
 
     def _send_eof(self) -> None:
         """Say that nothing more comes; whoever does not hang up then is cut off by the sweep."""

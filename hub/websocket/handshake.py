@@ -24,6 +24,7 @@ from websockets.typing import Origin, Subprotocol
 
 from hub.errors import HandshakeFault
 from hub.forwarded import Proxies, connected_from
+from hub.gate import Gate
 from hub.origins import Pages
 from hub.websocket.connection import Peer, WebSocketLink
 from protocol.messages import PATH, SUBPROTOCOL
@@ -71,12 +72,14 @@ class Handshake(asyncio.Protocol):
     def __init__(
         self,
         terms: Terms,
+        gate: Gate,
         admit: Callable[["Handshake", str], bool],
         opened: Callable[[WebSocketLink], None],
         over: Callable[["Handshake"], None],
         refused: Callable[[HandshakeFault], None],
     ) -> None:
         self._terms = terms
+        self._gate = gate
         self._admit = admit
         self._came = asyncio.get_running_loop().time()
         self._opened = opened
@@ -144,7 +147,8 @@ class Handshake(asyncio.Protocol):
 
     def _open(self, protocol: ServerProtocol, rest: bytes, peer: Peer) -> None:
         self._finish()
-        link = WebSocketLink(self._transport, protocol, self._terms.send_buffer_bytes, peer)
+        most = self._terms.send_buffer_bytes
+        link = WebSocketLink(self._transport, protocol, most, peer, self._gate)
         self._transport.set_protocol(link)
         self._opened(link)
         if rest:

@@ -12,6 +12,7 @@ import structlog
 from hub.addresses import Address, Addresses
 from hub.endless import meanwhile
 from hub.errors import HandshakeFault
+from hub.gate import Gate
 from hub.tls.front import tls_options
 from hub.tls.identity import Shows
 from hub.websocket.connection import WebSocketLink
@@ -31,6 +32,7 @@ class Listener:
         self,
         serve: Callable[[WebSocketLink], Coroutine[Any, Any, None]],
         terms: Terms,
+        gate: Gate,
         addresses: Addresses,
         refused: Callable[[HandshakeFault], None],
         *,
@@ -41,6 +43,7 @@ class Listener:
     ) -> None:
         self._serve = serve
         self._terms = terms
+        self._gate = gate
         self._addresses = addresses
         self._max_handshakes = max_handshakes
         self._refused = refused
@@ -116,7 +119,9 @@ class Listener:
 
     def _arrive(self) -> Handshake:
         """Take a connection; it is known here once it has come through TLS, if that is spoken."""
-        return Handshake(self._terms, self._admit, self._begin, self._over, self._note_refused)
+        return Handshake(
+            self._terms, self._gate, self._admit, self._begin, self._over, self._note_refused
+        )
 
     def _admit(self, handshake: Handshake, where: str) -> bool:
         if len(self._handshakes) >= self._max_handshakes or self._is_closed:

@@ -143,7 +143,12 @@ class _Caller:
             seconds=site.hub.limits.hello_seconds,
         )  # fmt: skip
         self._handshake = Handshake(
-            terms, lambda _self, _where: True, self._open, lambda _self: None, lambda _: None
+            terms,
+            site.hub.gate,
+            lambda _self, _where: True,
+            self._open,
+            lambda _self: None,
+            lambda _: None,
         )
         self._line.protocol = self._handshake
         self._handshake.connection_made(self._line)

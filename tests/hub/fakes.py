@@ -25,7 +25,7 @@ from hub.retention import Retention
 from hub.session import Session
 from hub.store.errors import StoreFailed
 from hub.store.executor import Executor, OpenExecutor
-from hub.store.interface import Incoming, Stored
+from hub.store.interface import Incoming, Meanwhile, Stored, nothing
 from hub.store.ledger import Rules
 from hub.store.sqlite import SqliteStore
 from protocol.diffs import MAX_DEPTH, MAX_OBJECT_BYTES
@@ -160,14 +160,16 @@ class GatedStore(SqliteStore):
         """Wait until a commit stands at the gate."""
         await self._reached.wait()
 
-    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
+    async def commit(
+        self, group: Sequence[Incoming], meanwhile: Meanwhile = nothing
+    ) -> Sequence[Stored | None]:
         self.groups.append(group)
         self._reached.set()
         await self._gate.wait()
         if self.failures:
             self.failures -= 1
             raise StoreFailed("nothing was stored: database or disk is full")
-        return await super().commit(group)
+        return await super().commit(group, meanwhile)
 
 
 class FakeLink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hub.store.interface import nothing
 from hub.store.sqlite import SqliteStore
 from protocol.history import NO_HISTORY
 from tests.machine.keeping import Gone, Sight
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from hub.store.interface import Incoming, Stored
+    from hub.store.interface import Incoming, Meanwhile, Stored
     from protocol.history import History
     from tests.machine.world import World
 
@@ -24,10 +25,12 @@ class Watched(SqliteStore):
         super().__init__(*args)
         self._world = world
 
-    async def commit(self, group: Sequence[Incoming]) -> Sequence[Stored | None]:
+    async def commit(
+        self, group: Sequence[Incoming], meanwhile: Meanwhile = nothing
+    ) -> Sequence[Stored | None]:
         self._world.witness.unheard = group
         try:
-            stored = await super().commit(group)
+            stored = await super().commit(group, meanwhile)
         finally:
             self._world.witness.unheard = ()
         self._world.witness.observe(group, stored)

@@ -58,6 +58,10 @@ class SlowDisk(Disk):
         finally:
             self._tell_synced()
 
+    def note_synced(self) -> None:
+        """The unit under way has synced what SQLite wrote without it."""
+        self._has_synced = True
+
     def _begin(self) -> None:
         if self._units and not self._running:
             self._running = True

@@ -18,6 +18,7 @@ from hub.store.ledger import Ledger, Rules
 from hub.store.retiring import Retiring
 from hub.store.schema import connect
 from hub.store.sqlite import SqliteStore
+from hub.store.wal import WalFile
 from tests.machine.files import empty_file
 from tests.simulation.disk import SlowDisk, copy_file
 from tests.simulation.strands import MAX_OBJECT_BYTES
@@ -56,10 +57,10 @@ class WatchedLedger(Ledger):
         self._simulation = simulation
 
     def commit(
-        self, group: Sequence[Incoming], connection: sqlite3.Connection
+        self, group: Sequence[Incoming], connection: sqlite3.Connection, *, syncs: bool = True
     ) -> Sequence[Stored | None]:
         with self._simulation.site.striking(connection):
-            stored = super().commit(group, connection)
+            stored = super().commit(group, connection, syncs=syncs)
         users = (self._remember(connection).user(incoming.user) for incoming in group)
         histories = {user.name: user.history for user in users}
         self._simulation.account.stored(group, stored, self._simulation.now(), histories)
@@ -91,6 +92,18 @@ class WatchedLedger(Ledger):
         return done
 
 
+class WatchedWal(WalFile):
+    """Tells the disk of each sync that SQLite does not know of."""
+
+    def __init__(self, wal: WalFile, site: Site) -> None:
+        self._handle = wal._handle
+        self._site = site
+
+    def sync(self) -> None:
+        super().sync()
+        self._site.disks[0].note_synced()
+
+
 class WatchedStore(SqliteStore):
     """The real store over that ledger."""
 
@@ -102,6 +115,11 @@ class WatchedStore(SqliteStore):
             self._hold_ups = HOLD_UPS["loop"]()
         self._ledger = self.ledger_class(args[1], simulation)
         self._retiring = Retiring(self._ledger, self._write)
+        self._site = simulation.site
+
+    async def open(self) -> None:
+        await super().open()
+        self._wal = WatchedWal(self._wal, self._site)
 
 
 class Site:

@@ -54,6 +54,21 @@ class DurabilityContract:
         log = await bench.store.log("ada", 0, ALL)
         assert [row.clock for row in log] == list(range(1, len(log) + 1))
 
+    async def test_meanwhile_is_told_once_what_is_about_to_be_stored(self, bench: Bench) -> None:
+        await stored(bench, push(1, create("a")))
+        told: list[object] = []
+        group = [push(1, create("a")), push(2, update("a", base=1, n=2))]
+        answers = await bench.store.commit(group, told.append)
+        assert told == [answers]
+        assert answers[0] is None
+
+    async def test_meanwhile_is_told_nothing_of_a_group_that_fails(self, bench: Bench) -> None:
+        told: list[object] = []
+        bench.break_at(0)
+        with pytest.raises(StoreFailed):
+            await bench.store.commit([push(1, create("a"))], told.append)
+        assert told == []
+
     async def test_a_device_stands_as_it_did_after_a_read_that_failed(self, bench: Bench) -> None:
         """A read failed half-way and left a user without devices: its pushes were stored twice."""
         await stored(bench, push(7, create("a")))

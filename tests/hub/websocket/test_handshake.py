@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from hub.edge import Edge
 from hub.errors import HandshakeFault
 from hub.forwarded import Proxies, proxies_of
+from hub.gate import Gate
 from hub.settings import Settings
 from hub.websocket.connection import WebSocketLink
 from hub.websocket.handshake import MOST_REQUEST_BYTES, Handshake, Terms
@@ -52,6 +53,7 @@ class Door:
         self.transport = FakeTransport()
         self.handshake = Handshake(
             terms,
+            Gate(),
             lambda _handshake, _where: not is_crowded,
             self.links.append,
             self._over,

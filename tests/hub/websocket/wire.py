@@ -9,6 +9,7 @@ from websockets.protocol import CLIENT, OPEN, Protocol
 from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 
+from hub.gate import Gate
 from hub.websocket.connection import Peer as PeerOf
 from hub.websocket.connection import WebSocketLink
 
@@ -103,11 +104,20 @@ class FakeTransport(asyncio.Transport):
 class Peer:
     """A client of a link: what it sends arrives at once, and it reads all that it is sent."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES, extensions: Any = (), theirs: Any = ()) -> None:
+    def __init__(
+        self,
+        max_bytes: int = MAX_BYTES,
+        extensions: Any = (),
+        theirs: Any = (),
+        gate: Gate | None = None,
+    ) -> None:
         self.transport = FakeTransport()
+        self.gate = gate or Gate()
         protocol = ServerProtocol(max_size=max_bytes, state=OPEN)
         protocol.extensions = list(extensions)
-        self.link = WebSocketLink(self.transport, protocol, 1000, PeerOf("192.0.2.7", 0.0))
+        self.link = WebSocketLink(
+            self.transport, protocol, 1000, PeerOf("192.0.2.7", 0.0), self.gate
+        )
         self.transport.protocol = self.link
         self.heard: list[str | bytes] = []
         self._client = Protocol(CLIENT, max_size=None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hub import catchup
 from hub.catchup import CatchingUp
-from hub.commit import Committed
+from hub.commit import Turn
 from hub.frames import changes_frame
 from hub.greeting import Place
 from hub.http.polling import PollRefused
@@ -238,13 +238,12 @@ def log_with_a_hole() -> Patches:
 def acked_before_handed_out_in_order() -> Patches:
     """A group is handed out in the reverse order."""
 
-    def hand_out(group: Committed) -> None:
-        stored = iter(group.stored) if group.stored is not None else None
-        for turn in group.turns:
-            results = [next(stored) if stored else None for _ in turn.run]
+    def hand_out(turns: Sequence[Turn], stored: Sequence[Stored | None]) -> None:
+        each = iter(stored)
+        for turn in turns:
+            results = [next(each) for _ in turn.run]
             for waiting, what in reversed(list(zip(turn.run, results, strict=True))):
                 turn.user.hand_out(waiting, what)
-            turn.user.lock.release()
 
     return {"hub.commit._hand_out": hand_out}
 
