@@ -1,9 +1,9 @@
 """Where frames wait whose pushes a power cut could still undo.
 
-A group is handed out while the disk writes it (hub/commit.py), for that is half of what it costs,
-and the loop would else stand still. Invariant: while the gate is shut, nothing that a device could
-hear leaves the process; it is opened when the disk has synced, and what was held goes in the order
-in which it came. If the disk has not, it is dropped: to the devices, it was never said.
+A group is handed out while the disk writes it (hub/commit.py): the loop would else stand still.
+Invariant: while the gate is shut, nothing that a device could hear leaves the process. It is opened
+when the disk has synced, and what was held goes in the order in which it came; if the disk has
+not, that is dropped: to the devices, it was never said.
 """
 
 from typing import Protocol

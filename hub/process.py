@@ -13,8 +13,8 @@ import structlog
 SWITCH_SECONDS: Final = 0.002
 """How long one thread computes while another waits: a few frames' worth."""
 NICER: Final = 8
-"""Steps of nice(2). At 10, with another program busy on the same core, those who push waited twice
-as long as without."""
+"""Steps of nice(2). With another program busy on the same core those who push waited a quarter
+longer for it, and at 10 steps twice as long."""
 SPARE_FILES: Final = 100
 """Files open beside the connections: the data, the logs, and those of HTTP."""
 
