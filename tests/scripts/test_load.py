@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame as LibraryFrame
 from websockets.frames import Opcode
@@ -24,17 +23,17 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from scripts.loading import relay, rounds, serving
+from scripts.loading import relay, rounds
 from scripts.loading.faults import LoadError
 from scripts.loading.figures import Spread, percentile, show, spread
 from scripts.loading.frames import PING, TEXT, BadFrame, Frame, FrameReader, client_frame
 from scripts.loading.pushes import SMALLEST, Ack, Heard, read_ack, read_changes, templates
 from scripts.loading.report import report
-from scripts.loading.rounds import Load, Round, run_round
+from scripts.loading.rounds import Round, run_round
 from scripts.loading.servers import Server
+from tests.scripts.relays import SMALL, relay_here
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-SMALL = Load(users=2, devices=3, seconds=0.3, size=200, objects=3, rate=None)
 
 
 # Frames
@@ -395,15 +394,6 @@ async def test_sigterm_stops_the_load_and_the_server_that_it_started() -> None:
 # A relay that does wrong, and what the load says about it
 
 
-@contextlib.asynccontextmanager
-async def relay_here(journal: relay.Journal | None = None, **options: Any) -> AsyncIterator[Server]:
-    """The relay in this process, so that a test can spoil it."""
-    settings = serving.OPTIONS | {"ping_interval": None} | options
-    async with serve(relay.Relay(journal).converse, "127.0.0.1", 0, **settings) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        yield Server("relay", f"ws://127.0.0.1:{port}/sync")
-
-
 def spoil(monkeypatch: pytest.MonkeyPatch, spoiled: Callable[[int], Sequence[int]]) -> None:
     """Let the relay send the changes of clock `n` as those of the clocks `spoiled(n)`."""
 
@@ -426,42 +416,6 @@ async def test_a_relay_that_does_right_has_no_errors() -> None:
     assert (found.errors, found.first_errors) == (0, [])
     assert found.deliveries == 2 * found.pushes > 0
     assert len(ticks) == rounds.TICKS
-
-
-async def test_the_floor_hands_out_what_it_has_written_and_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Round its journal more than once; every push is in a write, and behind that in a sync."""
-    journal = relay.Journal(tmp_path / "journal")
-    written, synced, handed_out = bytearray(), 0, 0
-    pwrite, sync = os.pwrite, os.fdatasync
-
-    def write(handle: int, data: bytes, at: int) -> int:
-        written.extend(data + b"\n")
-        assert at + len(data) <= relay.JOURNAL_BYTES
-        return pwrite(handle, data, at)
-
-    def count_sync(handle: int) -> None:
-        nonlocal synced
-        sync(handle)
-        synced = written.count(b"\n")
-
-    def count_broadcast(sockets: Iterable[ServerConnection], message: str) -> None:
-        nonlocal handed_out
-        handed_out += '"type":"changes"' in message
-        assert handed_out <= synced
-        broadcast(sockets, message)
-
-    monkeypatch.setattr(relay, "JOURNAL_BYTES", 20_000)
-    monkeypatch.setattr(os, "pwrite", write)
-    monkeypatch.setattr(os, "fdatasync", count_sync)
-    monkeypatch.setattr(relay, "broadcast", count_broadcast)
-    async with relay_here(journal) as server:
-        found = await run_round(server, SMALL, lambda: None)
-    assert (found.errors, found.first_errors) == (0, [])
-    assert found.pushes > 0
-    assert handed_out == synced >= found.pushes
-    assert len(written) > relay.JOURNAL_BYTES
 
 
 async def test_pings_of_the_server_are_answered() -> None:
